@@ -1,0 +1,243 @@
+import { z } from 'zod'
+import {
+  budgetSchema,
+  HexHash,
+  Identifier,
+  loraSpaceSchema,
+  mechanismEventSchema,
+  promptClassificationSchema,
+  runSpecSchema,
+  stageRequestSchema,
+  stageSchema,
+} from './spec.ts'
+
+// --- datasets ---
+export const datasetRequestSchema = z
+  .strictObject({
+    id: Identifier,
+    units: z.int().positive().describe('Declared number of units N: public.'),
+    unit: z.enum(['record', 'user']).default('record'),
+    budget: budgetSchema.describe('Lifetime budget.'),
+  })
+  .meta({ id: 'DatasetRequest' })
+export const datasetSchema = z
+  .strictObject({
+    id: Identifier,
+    units: z.int().positive(),
+    unit: z.enum(['record', 'user']),
+    budget: budgetSchema,
+    spent: z
+      .strictObject({ epsilon: z.number(), charges: z.int() })
+      .describe('Composition of all charges of all runs.'),
+  })
+  .meta({ id: 'Dataset' })
+export type Dataset = z.infer<typeof datasetSchema>
+
+// --- tokens and workers ---
+export const tokenRequestSchema = z.strictObject({ scope: z.enum(['admin', 'auditor']) }).meta({ id: 'TokenRequest' })
+export const tokenSchema = z
+  .strictObject({
+    id: Identifier,
+    scope: z.enum(['admin', 'auditor', 'worker']),
+    token: z.string().describe('Shown once.'),
+  })
+  .meta({ id: 'Token' })
+export const workerRequestSchema = z.strictObject({ dataset: Identifier }).meta({ id: 'WorkerRequest' })
+export const workerCreatedSchema = z
+  .strictObject({ id: Identifier, dataset: Identifier, token: z.string().describe('Shown once.') })
+  .meta({ id: 'WorkerCreated' })
+export const workerSchema = z
+  .strictObject({
+    id: Identifier,
+    dataset: Identifier,
+    publicKey: z.string().nullable(),
+    lastSeen: z.int().nullable().describe('Milliseconds since 1970.'),
+    revoked: z.boolean(),
+  })
+  .meta({ id: 'Worker' })
+/** What a worker says of itself once: its key for signing reports, raw Ed25519, base64. The first one stays. */
+export const workerKeySchema = z
+  .strictObject({ publicKey: z.string().regex(/^[A-Za-z0-9+/]{43}=$/) })
+  .meta({ id: 'WorkerKey' })
+export const workerSelfSchema = z
+  .strictObject({ id: Identifier, dataset: datasetSchema, publicKey: z.string().nullable() })
+  .meta({ id: 'WorkerSelf' })
+
+// --- models ---
+const modelFile = {
+  path: z
+    .string()
+    .max(500)
+    .regex(/^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/, 'a relative path without . or ..'),
+  sha256: HexHash,
+  bytes: z.int().nonnegative(),
+}
+export const modelManifestSchema = z
+  .strictObject({ files: z.array(z.strictObject(modelFile)).min(1).max(1000) })
+  .refine((m) => m.files.every((f, i, all) => i === 0 || f.path > (all[i - 1]?.path ?? '')), 'files ascend by path')
+  .meta({ id: 'ModelManifest', description: 'The model id is the SHA-256 of the canonical JSON of the manifest.' })
+export type ModelManifest = z.infer<typeof modelManifestSchema>
+export const modelUploadSchema = z
+  .strictObject({
+    id: HexHash,
+    uploads: z
+      .array(z.strictObject({ path: z.string(), url: z.string() }))
+      .describe('Files still to PUT, each by its signed URL.'),
+  })
+  .meta({ id: 'ModelUpload' })
+export const modelSchema = z
+  .strictObject({ id: HexHash, files: z.array(z.strictObject({ ...modelFile, url: z.string() })) })
+  .meta({ id: 'Model' })
+
+// --- runs ---
+export const runRequestSchema = z
+  .strictObject({
+    model: HexHash,
+    task: promptClassificationSchema,
+    space: loraSpaceSchema,
+    stages: z.array(stageRequestSchema).min(1).max(64),
+    datasets: z.array(Identifier).min(1).max(1000),
+    budget: budgetSchema,
+    spareCharges: z.int().nonnegative().max(100_000).optional().describe('Default: 5 % of the rounds, at least 4.'),
+    quorum: z.int().positive().optional().describe('Default: all datasets.'),
+    deadlineSeconds: z.number().positive().max(86_400).default(600),
+    leaseSeconds: z.number().positive().max(86_400).default(120),
+  })
+  .meta({ id: 'RunRequest' })
+export type RunRequest = z.infer<typeof runRequestSchema>
+export const runPlanSchema = z
+  .strictObject({
+    stages: z.array(stageSchema),
+    rounds: z.int(),
+    spareCharges: z.int(),
+    epsilon: z.number().describe('Spent of each dataset by all rounds, without spare charges.'),
+    epsilonWithSpares: z.number(),
+    epsilonByRound: z.array(z.number()).describe('At most 200 points, evenly spaced, the last at the last round.'),
+    affordableRounds: z
+      .record(Identifier, z.int())
+      .describe('Rounds each dataset could still pay for at the last stage.'),
+    dimension: z.int().describe('Trained coordinates d.'),
+    forwardPasses: z.number().describe('Expected evaluations of one record, all datasets together.'),
+    bytesPerReport: z.int().describe('Upper bound of one report on the wire.'),
+  })
+  .meta({ id: 'RunPlan' })
+export const runStateSchema = z.enum(['running', 'completed', 'cancelled', 'budget_exhausted', 'failed'])
+export const runSchema = z
+  .strictObject({
+    id: Identifier,
+    specHash: HexHash,
+    spec: runSpecSchema,
+    state: runStateSchema,
+    reason: z.string().nullable().describe('Why the run stopped, where it did not complete.'),
+    created: z.int(),
+    round: z.int().describe('The open round, or the number of closed rounds where none is open.'),
+    rounds: z.int(),
+    privateLoss: z.number().nullable().describe('Running mean of the private losses of the last 16 closed rounds.'),
+    spent: z
+      .array(
+        z.strictObject({
+          dataset: Identifier,
+          epsilon: z.number(),
+          charges: z.int(),
+          reports: z.int(),
+          bytes: z.int(),
+        }),
+      )
+      .describe('By this run, from its log; bytes are those of accepted report bodies.'),
+    stateHash: HexHash.nullable(),
+    head: z.strictObject({ size: z.int(), hash: HexHash }),
+    adapter: z.strictObject({ key: z.string(), sha256: HexHash, bytes: z.int(), url: z.string() }).nullable(),
+  })
+  .meta({ id: 'Run' })
+export type Run = z.infer<typeof runSchema>
+export const runSummarySchema = z
+  .strictObject({ id: Identifier, state: runStateSchema, created: z.int() })
+  .meta({ id: 'RunSummary' })
+
+/** A page of a list; `next` is the cursor of the page after, or null. */
+export function pageOf<T extends z.ZodType>(item: T) {
+  return z.strictObject({ items: z.array(item), next: z.string().nullable() })
+}
+
+/** Segments of the run's log, for catching up; each continues the one before. */
+export const updatesSchema = z
+  .strictObject({
+    head: z.strictObject({ size: z.int(), hash: HexHash }),
+    segments: z.array(z.strictObject({ first: z.int(), url: z.string() })).max(1000),
+    checkpoint: z
+      .strictObject({
+        round: z.int().describe('First round not in it.'),
+        size: z.int(),
+        sha256: HexHash,
+        url: z.string(),
+      })
+      .nullable()
+      .describe('Newest stored trained state: a cache, named by its hash.'),
+  })
+  .meta({ id: 'Updates' })
+
+// --- leases and reports ---
+export const leaseRequestSchema = z
+  .strictObject({ waitSeconds: z.number().min(0).max(60).default(25) })
+  .meta({ id: 'LeaseRequest' })
+export const leaseSchema = z
+  .strictObject({
+    id: Identifier,
+    run: Identifier,
+    specHash: HexHash,
+    dataset: Identifier,
+    round: z.int(),
+    attempt: z.int(),
+    event: mechanismEventSchema,
+    expires: z.int().describe('Milliseconds since 1970 by the coordinator, for display only.'),
+    head: z.strictObject({ size: z.int(), hash: HexHash }).describe('The log, this charge in it.'),
+  })
+  .meta({ id: 'Lease' })
+export type Lease = z.infer<typeof leaseSchema>
+
+/** Largest magnitude of a released integer: sums over 1,000 datasets stay safe integers. */
+export const MAX_INTEGER = 2 ** 43
+const reportShape = {
+  run: Identifier,
+  specHash: HexHash,
+  lease: Identifier,
+  dataset: Identifier,
+  round: z.int().nonnegative(),
+  integers: z.array(z.int().min(-MAX_INTEGER).max(MAX_INTEGER)).min(1).max(4097),
+}
+export const unsignedReportSchema = z.strictObject(reportShape)
+export type UnsignedReport = z.infer<typeof unsignedReportSchema>
+/** All that leaves a worker: ids, hashes, grid integers, a signature. */
+export const reportSchema = z
+  .strictObject({
+    ...reportShape,
+    signature: z
+      .string()
+      .regex(/^[A-Za-z0-9+/]{86}==$/)
+      .describe('Ed25519, base64.'),
+  })
+  .meta({ id: 'Report' })
+export type Report = z.infer<typeof reportSchema>
+export const reportAnswerSchema = z
+  .strictObject({ lease: Identifier, accepted: z.literal(true) })
+  .meta({ id: 'ReportAnswer' })
+
+// --- events ---
+export const runEventSchema = z
+  .discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('run.created'), seq: z.int(), time: z.int(), rounds: z.int() }),
+    z.strictObject({ type: z.literal('round.opened'), seq: z.int(), time: z.int(), round: z.int() }),
+    z.strictObject({
+      type: z.literal('round.closed'),
+      seq: z.int(),
+      time: z.int(),
+      round: z.int(),
+      privateLoss: z.number().nullable(),
+      stateHash: HexHash,
+      spent: z.record(Identifier, z.number()).describe('Epsilon by dataset, of this run.'),
+    }),
+    z.strictObject({ type: z.literal('lease.lost'), seq: z.int(), time: z.int(), round: z.int(), dataset: Identifier }),
+    z.strictObject({ type: z.literal('run.ended'), seq: z.int(), time: z.int(), state: runStateSchema }),
+  ])
+  .meta({ id: 'RunEvent' })
+export type RunEvent = z.infer<typeof runEventSchema>

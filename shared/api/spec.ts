@@ -1,0 +1,135 @@
+import { z } from 'zod'
+
+/** SHA-256 in lower-case hexadecimal. */
+export const HexHash = z.string().regex(/^[0-9a-f]{64}$/)
+/** Name of a dataset, run, worker, token or lease. */
+export const Identifier = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/)
+/** Public seed of a run: 64 bits in hexadecimal. */
+export const Seed = z.string().regex(/^[0-9a-f]{16}$/)
+
+export const mechanismEventSchema = z
+  .strictObject({
+    mechanism: z.literal('gaussian'),
+    noiseMultiplier: z.number().positive().describe('Noise standard deviation / L2 sensitivity.'),
+    samplingRate: z.number().gt(0).lte(1).describe('Poisson probability of each unit.'),
+    neighbours: z.literal('add-remove'),
+  })
+  .meta({ id: 'MechanismEvent', description: 'One release of the Poisson-subsampled Gaussian mechanism.' })
+
+export const budgetSchema = z
+  .strictObject({ epsilon: z.number().positive().max(1000), delta: z.number().gt(0).lt(1) })
+  .meta({ id: 'Budget' })
+
+const loraSiteSchema = z.strictObject({
+  name: z.string().min(1).max(200),
+  inputs: z
+    .int()
+    .positive()
+    .max(1 << 20),
+  outputs: z
+    .int()
+    .positive()
+    .max(1 << 22),
+  scale: z.number().positive(),
+})
+
+export const loraSpaceSchema = z
+  .strictObject({
+    kind: z.literal('lora'),
+    rank: z.int().min(1).max(64),
+    sites: z.array(loraSiteSchema).min(1).max(2000),
+  })
+  .refine(
+    (space) => new Set(space.sites.map((site) => site.name)).size === space.sites.length,
+    'two sites share a name',
+  )
+  .meta({ id: 'LoraSpace', description: 'W + scale * A V at each site: V frozen for a stage, A trained.' })
+
+export const promptClassificationSchema = z
+  .strictObject({
+    kind: z.literal('prompt-classification'),
+    template: z
+      .string()
+      .max(2000)
+      .refine(
+        (t) => t.split('{text}').length === 2 && t.split('{mask}').length === 2,
+        'holds {text} once and {mask} once',
+      )
+      .describe('Holds {text} and {mask} once each; special tokens are added by the tokenizer.'),
+    labels: z
+      .record(z.string().min(1).max(100), z.string().min(1).max(100))
+      .refine((labels) => Object.keys(labels).length >= 2, 'at least two labels')
+      .describe('Label in the data -> label word, one token of the model.'),
+    maxTokens: z.int().min(8).max(8192),
+    buckets: z
+      .array(z.int().positive())
+      .min(1)
+      .max(16)
+      .describe(
+        'Fixed lengths, ascending, the last equal to maxTokens; a record is padded to the smallest that holds it.',
+      ),
+  })
+  .refine(
+    (task) =>
+      task.buckets.at(-1) === task.maxTokens && task.buckets.every((b, i, all) => i === 0 || b > (all[i - 1] ?? 0)),
+    'buckets ascend and end at maxTokens',
+  )
+  .meta({ id: 'PromptClassification' })
+
+const stageShape = {
+  rounds: z.int().min(1).max(1_000_000),
+  learningRate: z.number().positive(),
+  radius: z.number().positive(),
+  directions: z.int().min(1).max(4096),
+  clip: z.number().positive(),
+  grid: z.number().positive(),
+  samplingRate: z.number().gt(0).lte(1),
+  prox: z.number().nonnegative(),
+  lossShare: z.number().gte(0).lt(1),
+  lossBound: z.number().positive(),
+}
+export const stageSchema = z
+  .strictObject({ ...stageShape, noiseMultiplier: z.number().positive() })
+  .meta({ id: 'Stage' })
+/** A stage as one asks for it: defaults filled, noise left to the plan. */
+export const stageRequestSchema = z
+  .strictObject({
+    ...stageShape,
+    grid: stageShape.grid.optional().describe('Default: clip / 2^20.'),
+    prox: stageShape.prox.default(0),
+    lossShare: stageShape.lossShare.default(0.2),
+    lossBound: stageShape.lossBound.default(2),
+    noiseMultiplier: z.number().positive().optional().describe('Left out: the smallest that meets the budget.'),
+  })
+  .meta({ id: 'StageRequest' })
+
+/** Everything a run does, explicit; its hash is the run's identity, and a worker accepts work for no other. */
+export const runSpecSchema = z
+  .strictObject({
+    version: z.literal(1),
+    model: HexHash.describe('Hash of the model manifest.'),
+    task: promptClassificationSchema,
+    space: loraSpaceSchema,
+    clipping: z.literal('joint'),
+    stages: z.array(stageSchema).min(1).max(64),
+    datasets: z
+      .array(z.strictObject({ id: Identifier, units: z.int().positive(), unit: z.enum(['record', 'user']) }))
+      .min(1)
+      .max(1000),
+    neighbours: z.literal('add-remove'),
+    trust: z.literal('local'),
+    budget: budgetSchema.describe('What this run may spend of each dataset.'),
+    spareCharges: z
+      .int()
+      .nonnegative()
+      .describe('Charges beyond one a round that the noise leaves room for: lost leases.'),
+    quorum: z.int().positive().describe('Reports that let a round close at its deadline.'),
+    deadlineSeconds: z.number().positive(),
+    leaseSeconds: z.number().positive(),
+    seed: Seed,
+  })
+  .refine((spec) => new Set(spec.datasets.map((d) => d.id)).size === spec.datasets.length, 'a dataset is named twice')
+  .refine((spec) => spec.quorum <= spec.datasets.length, 'the quorum exceeds the datasets')
+  .meta({ id: 'RunSpec' })
+export type RunSpec = z.infer<typeof runSpecSchema>
+export type Task = z.infer<typeof promptClassificationSchema>

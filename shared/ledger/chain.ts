@@ -1,0 +1,90 @@
+import { canonicalJson, hashHex } from './canonical.ts'
+import { GENESIS, type RunEntry, type RunRecord, runRecordSchema } from './record.ts'
+
+/** Where a log stands: the number of its records and the hash of the last. */
+export interface LogHead {
+  readonly size: number
+  readonly hash: string
+  readonly time: number
+}
+export const EMPTY_LOG: LogHead = { size: 0, hash: GENESIS, time: 0 }
+
+export class LedgerError extends Error {
+  readonly code:
+    | 'not_canonical'
+    | 'not_a_record'
+    | 'broken_chain'
+    | 'out_of_order'
+    | 'uncharged_report'
+    | 'wrong_update'
+  constructor(code: LedgerError['code'], seq: number, cause?: unknown) {
+    super(`log refused at record ${seq}: ${code}`, { cause })
+    this.name = 'LedgerError'
+    this.code = code
+  }
+}
+
+/** A segment: canonical records, one a line, written as one object. */
+export interface Segment {
+  readonly first: number
+  readonly records: readonly RunRecord[]
+  readonly text: string
+}
+
+/** Places entries at the end of a log: gives them seq, prev and a time that never goes backwards. */
+export function appendEntries(
+  head: LogHead,
+  entries: readonly RunEntry[],
+  now: number,
+): { segment: Segment; head: LogHead } {
+  let { size, hash, time } = head
+  const lines: string[] = []
+  const records = entries.map((entry) => {
+    time = Math.max(now, time)
+    const record = runRecordSchema.parse({ ...entry, seq: size, prev: hash, time })
+    const line = canonicalJson(record)
+    lines.push(line)
+    hash = hashHex(line)
+    size += 1
+    return record
+  })
+  return { segment: { first: head.size, records, text: `${lines.join('\n')}\n` }, head: { size, hash, time } }
+}
+
+/**
+ * Reads a segment that continues `head`. Refuses every form but the canonical one.
+ * @throws LedgerError `not_canonical`, `not_a_record`, `broken_chain` or `out_of_order`.
+ */
+export function readSegment(head: LogHead, text: string): { records: RunRecord[]; head: LogHead } {
+  if (!text.endsWith('\n')) throw new LedgerError('not_canonical', head.size)
+  let at = head
+  const records = text
+    .slice(0, -1)
+    .split('\n')
+    .map((line) => {
+      const record = parseRecord(line, at.size)
+      if (record.seq !== at.size || record.time < at.time) throw new LedgerError('out_of_order', at.size)
+      if (record.prev !== at.hash) throw new LedgerError('broken_chain', at.size)
+      at = { size: at.size + 1, hash: hashHex(line), time: record.time }
+      return record
+    })
+  return { records, head: at }
+}
+
+function parseRecord(line: string, seq: number): RunRecord {
+  let value: unknown
+  try {
+    value = JSON.parse(line)
+  } catch (cause) {
+    throw new LedgerError('not_canonical', seq, cause)
+  }
+  const parsed = runRecordSchema.safeParse(value)
+  if (!parsed.success) throw new LedgerError('not_a_record', seq)
+  if (canonicalJson(parsed.data) !== line) throw new LedgerError('not_canonical', seq)
+  return parsed.data
+}
+
+/** Object key of a segment: eight digits of the seq of its first record. */
+export function segmentKey(run: string, first: number): string {
+  return `runs/${run}/log/${String(first).padStart(8, '0')}.jsonl`
+}

@@ -1,0 +1,73 @@
+import { z } from 'zod'
+import { HexHash, Identifier, mechanismEventSchema, runSpecSchema } from '../api/spec.ts'
+
+/** `prev` of the first record of a log. */
+export const GENESIS = '0'.repeat(64)
+
+const head = {
+  /** Position in the log, from 0. */
+  seq: z.int().nonnegative(),
+  /** SHA-256 of the canonical bytes of the record before, or GENESIS. */
+  prev: HexHash,
+  /** Coordinator's clock, milliseconds since 1970, never less than that of the record before. */
+  time: z.int().nonnegative(),
+}
+const round = z.int().nonnegative()
+const safeInteger = z.int()
+
+/** What one dataset released for one round. */
+export const releasedReportSchema = z.strictObject({
+  dataset: Identifier,
+  lease: Identifier,
+  worker: Identifier,
+  integers: z.array(safeInteger).min(1),
+  signature: z.string(),
+})
+
+/** The records of a run's log (DESIGN section 6). Strict: an unknown key is refused. */
+export const runRecordSchema = z.discriminatedUnion('type', [
+  z.strictObject({ ...head, type: z.literal('spec'), run: Identifier, spec: runSpecSchema }),
+  z.strictObject({ ...head, type: z.literal('open'), round, stage: z.int().nonnegative() }),
+  z.strictObject({
+    ...head,
+    type: z.literal('charge'),
+    round,
+    dataset: Identifier,
+    lease: Identifier,
+    /** 0 for the first lease of a round, then one more for each that was lost. */
+    attempt: z.int().nonnegative(),
+    event: mechanismEventSchema,
+  }),
+  z.strictObject({
+    ...head,
+    type: z.literal('void'),
+    round,
+    dataset: Identifier,
+    lease: Identifier,
+    reason: z.literal('lease_lost'),
+  }),
+  z.strictObject({
+    ...head,
+    type: z.literal('close'),
+    round,
+    reports: z.array(releasedReportSchema).min(1),
+    /** ghat_k, length K. */
+    coefficients: z.array(z.number()),
+    /** Estimate of the mean loss from the released integers, in nats; absent where no loss rides along. */
+    privateLoss: z.number().optional(),
+    /** SHA-256 of the trained state after the update. */
+    stateHash: HexHash,
+  }),
+  z.strictObject({ ...head, type: z.literal('stage'), stage: z.int().nonnegative(), stateHash: HexHash }),
+  z.strictObject({
+    ...head,
+    type: z.literal('end'),
+    outcome: z.enum(['completed', 'cancelled', 'budget_exhausted', 'failed']),
+    stateHash: HexHash,
+    adapter: z.strictObject({ key: z.string(), sha256: HexHash, bytes: z.int() }).nullable(),
+  }),
+])
+export type RunRecord = z.infer<typeof runRecordSchema>
+type Unplaced<R> = R extends unknown ? Omit<R, 'seq' | 'prev' | 'time'> : never
+/** A record before it has its place in the log. */
+export type RunEntry = Unplaced<RunRecord>

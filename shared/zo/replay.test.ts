@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest'
+import vectors from '../../test/vectors/direction.json' with { type: 'json' }
+import { direction } from './direction.ts'
+import { advance, ReplayError, type ReplaySpec, replay, replayStart } from './replay.ts'
+import { reportLength, type Stage, stageOf, totalRounds } from './schedule.ts'
+import { type LoraSpace, spaceDimension } from './space.ts'
+import { initialState, stateBytes, stateFromBytes, stateHash } from './state.ts'
+import { applyUpdate, coefficients } from './update.ts'
+
+const rest = {
+  radius: 0.01,
+  clip: 1,
+  grid: 2 ** -20,
+  noiseMultiplier: 1,
+  samplingRate: 0.1,
+  lossShare: 0,
+  lossBound: 1,
+}
+const stages: Stage[] = vectors.replay.stages.map((stage) => ({ ...rest, ...stage }))
+const spec: ReplaySpec = { seed: vectors.seed, space: vectors.space as LoraSpace, stages }
+
+const codeOf = (action: () => unknown) => {
+  try {
+    action()
+  } catch (error) {
+    return error instanceof ReplayError ? error.code : String(error)
+  }
+  return 'no error'
+}
+
+describe('replay', () => {
+  it('meets every state hash of a second implementation, over a stage end and a prox term', () => {
+    const end = replay(spec, vectors.replay.rounds)
+    expect(end.nextRound).toBe(5)
+    expect(stateHash(end.state)).toBe(vectors.replay.rounds.at(-1)?.stateHash)
+    expect(end.state.finished).toHaveLength(1)
+  })
+
+  it('leads to the same state cold, warm from any round, and through stored bytes', () => {
+    const cold = stateHash(replay(spec, vectors.replay.rounds).state)
+    for (let cut = 0; cut <= 5; cut++) {
+      const half = replay(spec, vectors.replay.rounds.slice(0, cut))
+      const stored = { nextRound: half.nextRound, state: stateFromBytes(stateBytes(half.state)) }
+      expect(stateHash(replay(spec, vectors.replay.rounds.slice(cut), stored).state)).toBe(cold)
+    }
+  })
+
+  it('refuses a round that is missing, repeated, of another length or of another state', () => {
+    const [first, second] = vectors.replay.rounds
+    expect(codeOf(() => replay(spec, [second!]))).toBe('round_out_of_order')
+    expect(codeOf(() => replay(spec, [first!, first!]))).toBe('round_out_of_order')
+    expect(codeOf(() => replay(spec, [{ ...first!, coefficients: [1] }]))).toBe('wrong_length')
+    expect(codeOf(() => replay(spec, [{ ...first!, stateHash: second!.stateHash }]))).toBe('state_mismatch')
+    const nudged = first!.coefficients.map((c, k) => (k === 0 ? c + 1e-7 : c))
+    expect(codeOf(() => replay(spec, [{ ...first!, coefficients: nudged }]))).toBe('state_mismatch')
+  })
+
+  it('leaves the given state untouched', () => {
+    const start = replayStart(spec)
+    advance(spec, start, vectors.replay.rounds[0]!)
+    expect(start.state.current.every((a) => a === 0)).toBe(true)
+  })
+})
+
+describe('update rule', () => {
+  it('divides by the expected batch of the datasets that reported', () => {
+    const stage = { directions: 2, grid: 0.5, samplingRate: 0.1 }
+    const reports = [
+      { integers: [10, -4, 99], units: 100 },
+      { integers: [2, 4, 99], units: 300 },
+    ]
+    expect(coefficients(reports, stage)).toEqual([(0.5 * 12) / 40, 0])
+    expect(() => coefficients([], stage)).toThrow(RangeError)
+    expect(() => coefficients([{ integers: [2 ** 53, 1], units: 1 }], stage)).toThrow(RangeError)
+  })
+
+  it('pulls towards the start of the stage by the prox term alone', () => {
+    const state = {
+      ...initialState(spaceDimension(spec.space)),
+      current: new Float32Array(spaceDimension(spec.space)).fill(2),
+    }
+    const next = applyUpdate(state, 0, { coefficients: [], learningRate: 0.1, prox: 0.5 }, spec)
+    expect(next.current[0]).toBe(Math.fround(2 - 0.1 * (0.5 * 2)))
+  })
+
+  it('moves every coordinate along the directions', () => {
+    const state = initialState(spaceDimension(spec.space))
+    const next = applyUpdate(state, 3, { coefficients: [0.25], learningRate: 1, prox: 0 }, spec)
+    const z = direction(spec.seed, { round: 3, k: 0 }, spec.space)
+    expect(Array.from(next.current)).toEqual(Array.from(z, (sign) => -0.25 * sign))
+  })
+})
+
+describe('schedule', () => {
+  it('finds the stage of each round and nothing outside', () => {
+    expect(totalRounds(stages)).toBe(5)
+    expect([0, 2, 3, 4].map((round) => stageOf(stages, round).index)).toEqual([0, 0, 1, 1])
+    expect(stageOf(stages, 2).last).toBe(true)
+    expect(() => stageOf(stages, 5)).toThrow(RangeError)
+    expect(() => stageOf(stages, -1)).toThrow(RangeError)
+  })
+
+  it('adds one integer to a report where a private loss rides along', () => {
+    expect(reportLength({ ...stages[0]!, lossShare: 0 })).toBe(3)
+    expect(reportLength({ ...stages[0]!, lossShare: 0.2 })).toBe(4)
+  })
+})
+
+describe('state bytes', () => {
+  it('refuses bytes of another length', () => {
+    const bytes = stateBytes(initialState(3))
+    expect(() => stateFromBytes(bytes.slice(0, -1))).toThrow(RangeError)
+    expect(() => stateFromBytes(bytes.slice(0, 4))).toThrow(RangeError)
+  })
+})

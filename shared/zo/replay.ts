@@ -1,0 +1,68 @@
+import { type Stage, stageOf } from './schedule.ts'
+import { type LoraSpace, spaceDimension } from './space.ts'
+import { initialState, nextStage, stateHash, type TrainedState } from './state.ts'
+import { applyUpdate } from './update.ts'
+
+export interface ReplaySpec {
+  readonly seed: string
+  readonly space: LoraSpace
+  readonly stages: readonly Stage[]
+}
+
+export interface ClosedRound {
+  readonly round: number
+  readonly coefficients: readonly number[]
+  /** Hash of the state after the update, as the record says it. */
+  readonly stateHash: string
+}
+
+export class ReplayError extends Error {
+  readonly code: 'round_out_of_order' | 'wrong_length' | 'state_mismatch'
+  constructor(code: ReplayError['code'], round: number) {
+    super(`replay stopped at round ${round}: ${code}`)
+    this.name = 'ReplayError'
+    this.code = code
+  }
+}
+
+/** A state and the round that it is ready for. */
+export interface ReplayPoint {
+  readonly nextRound: number
+  readonly state: TrainedState
+}
+
+export function replayStart(spec: ReplaySpec): ReplayPoint {
+  return { nextRound: 0, state: initialState(spaceDimension(spec.space)) }
+}
+
+/** The state after a round's update, the stage ended where the round was its last: the one step that everybody replays. */
+export function advance(
+  spec: ReplaySpec,
+  point: ReplayPoint,
+  closed: { round: number; coefficients: readonly number[] },
+): ReplayPoint {
+  if (closed.round !== point.nextRound) throw new ReplayError('round_out_of_order', closed.round)
+  const { stage, last } = stageOf(spec.stages, closed.round)
+  if (closed.coefficients.length !== stage.directions) throw new ReplayError('wrong_length', closed.round)
+  const update = { coefficients: closed.coefficients, learningRate: stage.learningRate, prox: stage.prox }
+  const state = applyUpdate(point.state, closed.round, update, spec)
+  const isFinal = closed.round + 1 === spec.stages.reduce((sum, s) => sum + s.rounds, 0)
+  return { nextRound: closed.round + 1, state: last && !isFinal ? nextStage(state) : state }
+}
+
+/**
+ * Replays closed rounds in order and checks the recorded hash after each. Bit-exact on every platform.
+ * @throws ReplayError where a round is missing, has another length, or leads to another state than its record says.
+ */
+export function replay(
+  spec: ReplaySpec,
+  rounds: Iterable<ClosedRound>,
+  from: ReplayPoint = replayStart(spec),
+): ReplayPoint {
+  let point = from
+  for (const closed of rounds) {
+    point = advance(spec, point, closed)
+    if (stateHash(point.state) !== closed.stateHash) throw new ReplayError('state_mismatch', closed.round)
+  }
+  return point
+}
