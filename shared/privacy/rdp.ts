@@ -1,0 +1,130 @@
+import { renyiDivergences } from './divergence.ts'
+import { PrivacyError } from './error.ts'
+import { canonicalEvent, type MechanismEvent, validateCount, validateEvent } from './event.ts'
+
+const orders = (from: number, to: number, step: number, divisor = 1) =>
+  Array.from({ length: Math.round((to - from) / step) + 1 }, (_, i) => (from + i * step) / divisor)
+
+/**
+ * The Renyi orders of every published epsilon, increasing. Orders near 1 serve epsilons above 30, orders of
+ * hundreds those below 0.1. A finer grid could only lower epsilon.
+ */
+export const RDP_ORDERS: readonly number[] = Object.freeze([
+  ...[1.01, 1.02, 1.03, 1.05, 1.07],
+  ...orders(11, 109, 1, 10),
+  ...orders(11, 64, 1),
+  ...orders(80, 128, 16),
+  ...orders(160, 256, 32),
+  ...orders(320, 512, 64),
+  ...orders(640, 1024, 128),
+  ...orders(1280, 2048, 256),
+])
+
+/**
+ * Relative allowance for double rounding, on the magnitude of every term of the conversion. Divergences are right to
+ * 1e-10, sums and logarithms to 1e-14; ten times more is added, so a printed epsilon is never below the exact value
+ * of its formula.
+ */
+export const ROUNDING_SLACK = 1e-9
+
+/** An epsilon with the order that gave it. */
+export interface Epsilon {
+  /** Upper bound in nats, 0 or more; Infinity when no order gives a finite bound. */
+  readonly epsilon: number
+  /** The order with the least bound. */
+  readonly order: number
+  /** True when that order is the first or last of the grid and epsilon is above 0: a wider grid may give less. */
+  readonly atEnd: boolean
+}
+
+/** @throws PrivacyError `invalid_delta` unless 0 < delta < 1 */
+export const validateDelta = (delta: number): number => {
+  if (!(delta > 0 && delta < 1)) throw new PrivacyError('invalid_delta', 'delta must be between 0 and 1, exclusive')
+  return delta
+}
+
+/** @throws PrivacyError `invalid_orders` unless there is an order, and all are finite, above 1 and increasing */
+const validateOrders = (list: readonly number[]) => {
+  const increasing = list.every((order, i) => Number.isFinite(order) && order > (i === 0 ? 1 : list[i - 1]!))
+  if (list.length === 0 || !increasing) {
+    throw new PrivacyError('invalid_orders', 'orders must be finite, above 1 and increasing')
+  }
+}
+
+const CACHE_SIZE = 512
+const cache = new Map<string, Float64Array>()
+
+const cachedCurve = (event: MechanismEvent) => {
+  const key = canonicalEvent(event)
+  const known = cache.get(key)
+  if (known) return known
+  const curve = renyiDivergences(event, RDP_ORDERS)
+  for (const oldest of cache.keys()) {
+    if (cache.size < CACHE_SIZE) break
+    cache.delete(oldest)
+  }
+  cache.set(key, curve)
+  return curve
+}
+
+const curveOf = (event: MechanismEvent, list: readonly number[]) => {
+  if (list === RDP_ORDERS) return cachedCurve(event)
+  validateOrders(list)
+  return renyiDivergences(validateEvent(event), list)
+}
+
+/**
+ * Renyi divergence of one release at each order, in nats. Curves on the default orders are cached for the 512 latest
+ * distinct events; the caller gets a copy, so nothing it does changes a later answer.
+ * @throws PrivacyError `invalid_event`, `invalid_orders`
+ */
+export const rdpCurve = (event: MechanismEvent, list: readonly number[] = RDP_ORDERS): Float64Array =>
+  curveOf(event, list).slice()
+
+/**
+ * RDP composition (Mironov 2017, arXiv 1702.07476, proposition 1): a new curve, `curve` plus `count` releases.
+ * @throws PrivacyError `invalid_event`, `invalid_count`, `invalid_orders`, `invalid_curve`
+ */
+export const addRounds = (
+  curve: Float64Array,
+  event: MechanismEvent,
+  count: number,
+  list: readonly number[] = RDP_ORDERS,
+): Float64Array => {
+  if (curve.length !== list.length) throw new PrivacyError('invalid_curve', 'the curve has another number of orders')
+  const added = curveOf(event, list)
+  // An infinite divergence times no release would be NaN.
+  if (validateCount(count) === 0) return curve.slice()
+  return curve.map((value, i) => value + count * added[i]!)
+}
+
+/** One order's epsilon; monotone in `rdp` in floating point too, as every operation in it is. */
+const epsilonAtOrder = (order: number, rdp: number, delta: number) => {
+  // Total variation <= sqrt(1 - exp(-KL)) (Bretagnolle, Huber 1979) and KL <= RDP: below delta, epsilon is 0.
+  if (delta * delta + Math.expm1(-rdp * (1 + ROUNDING_SLACK)) > 0) return 0
+  const gap = Math.log1p(-1 / order)
+  const price = (Math.log(order) + Math.log(delta)) / (order - 1)
+  const slack = ROUNDING_SLACK * (rdp + Math.abs(gap) + (Math.log(order) - Math.log(delta)) / (order - 1))
+  return Math.max(0, rdp + gap - price + slack)
+}
+
+/**
+ * Epsilon of a composed curve: the least over the orders A of rdp + log(1 - 1/A) - log(A delta)/(A - 1)
+ * (Canonne, Kamath, Steinke 2020, arXiv 2004.00010, proposition 12), not below 0, plus ROUNDING_SLACK of its terms.
+ * @throws PrivacyError `invalid_delta`, `invalid_orders`, `invalid_curve` (length, or a value that is no divergence)
+ */
+export const epsilonFromRdp = (curve: Float64Array, delta: number, list: readonly number[] = RDP_ORDERS): Epsilon => {
+  validateDelta(delta)
+  if (list !== RDP_ORDERS) validateOrders(list)
+  if (curve.length !== list.length) throw new PrivacyError('invalid_curve', 'the curve has another number of orders')
+  if (!curve.every((rdp) => rdp >= 0)) throw new PrivacyError('invalid_curve', 'a divergence must be 0 or more')
+  let best = 0
+  let epsilon = Number.POSITIVE_INFINITY
+  list.forEach((order, i) => {
+    const candidate = epsilonAtOrder(order, curve[i]!, delta)
+    if (candidate >= epsilon) return
+    epsilon = candidate
+    best = i
+  })
+  return { epsilon, order: list[best]!, atEnd: epsilon > 0 && (best === 0 || best === list.length - 1) }
+}
