@@ -1,0 +1,27 @@
+/**
+ * What stops a worker, by closed code. Messages hold names, ids and codes, never data: a worker's log leaves its site.
+ * `terminal` ends the process; the others end only the lease at hand.
+ */
+export type WorkerErrorCode =
+  | 'unreachable'
+  | 'unauthorised'
+  | 'refused'
+  | 'state_locked'
+  | 'disk_full'
+  | 'key_conflict'
+  | 'unit_mismatch'
+  | 'spec_mismatch'
+  | 'policy_refused'
+  | 'model_mismatch'
+  | 'log_mismatch'
+  | 'uncharged_lease'
+  | 'lease_used'
+
+export class WorkerError extends Error {
+  readonly code: WorkerErrorCode
+  constructor(code: WorkerErrorCode, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.name = 'WorkerError'
+    this.code = code
+  }
+}

@@ -1,0 +1,20 @@
+/** What a worker may say: fields of this list alone, so that no loss, size or text can reach a log. */
+export interface WorkerEvent {
+  readonly event: 'started' | 'model_ready' | 'reported' | 'dropped' | 'retrying'
+  readonly run?: string
+  readonly dataset?: string
+  readonly round?: number
+  readonly code?: string
+}
+
+export type Log = (event: WorkerEvent) => void
+
+/** Writes events to standard output, as words or as one JSON object a line. Copies the listed fields, whatever else an object holds. */
+export function consoleLog(json: boolean): Log {
+  return ({ event, dataset, run, round, code }) => {
+    if (json) return console.log(JSON.stringify({ time: Date.now(), event, dataset, run, round, code }))
+    console.log(
+      [event, dataset, run, round === undefined ? undefined : `round ${round}`, code].filter(Boolean).join(' '),
+    )
+  }
+}

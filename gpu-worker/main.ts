@@ -1,0 +1,161 @@
+import { randomFillSync } from 'node:crypto'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import type { RunSpec } from '../shared/api/index.ts'
+import { connectCoordinator } from './coordinator.ts'
+import { readUnits } from './data/index.ts'
+import { openEngine } from './engine/index.ts'
+import { consoleLog } from './log.ts'
+import { runWorker, type SiteEngine } from './loop.ts'
+import { persistently } from './persist.ts'
+import type { Policy } from './policy.ts'
+import { openSite } from './site.ts'
+
+const HELP = `Usage: npm run worker -- --coordinator URL --token TOKEN --data mail.jsonl [options]
+
+Runs beside one private dataset: leases rounds, evaluates them here, reports noised integers. Opens no port and no
+connection but to its coordinator and the store that the coordinator names. Stop it with Ctrl-C at any time: it goes on
+where it was.
+
+  --coordinator URL   address of the coordinator (or SOTTO_COORDINATOR)
+  --token TOKEN       worker token, bound to the dataset (or SOTTO_TOKEN, which keeps it out of the process list)
+  --data FILE         JSONL, one line a record: {"text": "...", "label": "...", "user": "..."}
+  --state DIR         key, outbox and models of this worker (default: .sotto/worker beside the data); one worker a folder
+  --threads N         inference threads (default 1)
+  --accept HASH       agree to this spec alone; may be given more than once
+  --max-epsilon E     refuse a run that may spend more of this dataset
+  --json              one JSON object a line instead of words
+  --help              this text
+
+Exit codes: 0 stopped by a signal, 1 an error that a person must look at, 2 wrong usage.`
+
+class UsageError extends Error {}
+
+interface Settings {
+  coordinator: string
+  token: string
+  data: string
+  state: string
+  threads: number
+  policy: Policy
+  json: boolean
+}
+
+function readArguments() {
+  try {
+    return parseArgs({ options: OPTIONS }).values
+  } catch (cause) {
+    throw new UsageError(cause instanceof Error ? cause.message : 'unreadable arguments; see --help')
+  }
+}
+
+const OPTIONS = {
+  coordinator: { type: 'string' },
+  token: { type: 'string' },
+  data: { type: 'string' },
+  state: { type: 'string' },
+  threads: { type: 'string', default: '1' },
+  accept: { type: 'string', multiple: true },
+  'max-epsilon': { type: 'string' },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const
+
+function readSettings(): Settings | null {
+  const values = readArguments()
+  if (values.help) return null
+  const coordinator = required('--coordinator', values.coordinator ?? process.env.SOTTO_COORDINATOR)
+  if (!URL.canParse(coordinator)) throw new UsageError('--coordinator must be a URL such as http://127.0.0.1:8787')
+  const data = required('--data', values.data)
+  const maxEpsilon = values['max-epsilon']
+  return {
+    coordinator,
+    token: required('--token', values.token ?? process.env.SOTTO_TOKEN),
+    data,
+    state: values.state ?? join(data, '..', '.sotto', 'worker'),
+    threads: positive('--threads', values.threads, Number.isInteger),
+    policy: {
+      ...(values.accept ? { acceptedSpecs: new Set(values.accept) } : {}),
+      ...(maxEpsilon === undefined ? {} : { maxEpsilon: positive('--max-epsilon', maxEpsilon, Number.isFinite) }),
+    },
+    json: values.json,
+  }
+}
+
+function required(name: string, value: string | undefined): string {
+  if (!value) throw new UsageError(`${name} is missing; see --help`)
+  return value
+}
+
+function positive(name: string, text: string, check: (value: number) => boolean): number {
+  const value = Number(text)
+  if (!check(value) || value <= 0) throw new UsageError(`${name} must be a positive number`)
+  return value
+}
+
+async function openSiteEngine(
+  spec: RunSpec,
+  modelDir: string,
+  settings: Settings,
+  unit: 'record' | 'user',
+): Promise<SiteEngine> {
+  const { task, space, seed } = spec
+  const units = await readUnits(settings.data, { unit, labels: Object.keys(task.labels) })
+  const engine = await openEngine({ modelDir, task, space, seed, threads: settings.threads })
+  const encoded = units.map((lines) => lines.map(({ text, label }) => ({ encoded: engine.encode(text), label })))
+  return {
+    units: encoded,
+    losses: (lines, groups) => engine.losses(lines as (typeof encoded)[number], groups),
+    setStage: (stage, finished) => engine.setStage(stage, finished),
+    close: () => engine.close(),
+  }
+}
+
+async function main(): Promise<void> {
+  const settings = readSettings()
+  if (!settings) return console.log(HELP)
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
+  const coordinator = connectCoordinator(settings.coordinator, settings.token, stop.signal)
+  const log = consoleLog(settings.json)
+  const site = openSite(settings.state)
+  try {
+    const { dataset } = await persistently({ log, signal: stop.signal }, () => coordinator.self())
+    // Read once before any lease, so that a broken file is told at the start and not in the middle of a run.
+    await readUnits(settings.data, { unit: dataset.unit, labels: null })
+    await runWorker({
+      coordinator,
+      site,
+      dataset: { id: dataset.id, unit: dataset.unit },
+      policy: settings.policy,
+      openEngine: (spec, folder) => openSiteEngine(spec, folder, settings, dataset.unit),
+      random: (length) => randomFillSync(new Uint8Array(length)),
+      log,
+      signal: stop.signal,
+    })
+  } catch (error) {
+    if (!stop.signal.aborted) throw error
+  } finally {
+    site.close()
+  }
+}
+
+/** Errors of this project carry codes and names; any other may hold data, so that only its kind and place are printed. */
+function explain(error: unknown): string {
+  if (error instanceof UsageError) return error.message
+  if (error instanceof Error && SPOKEN.has(error.name) && 'code' in error) return `${error.code}: ${error.message}`
+  if (error instanceof Error)
+    return `internal error: ${error.name}\n${(error.stack ?? '')
+      .split('\n')
+      .filter((line) => /^\s+at /.test(line))
+      .join('\n')}`
+  return 'internal error'
+}
+const SPOKEN: ReadonlySet<string> = new Set(['WorkerError', 'EngineError', 'DataError', 'PrivacyError'])
+
+try {
+  await main()
+} catch (error) {
+  console.error(`sotto worker: ${explain(error)}`)
+  process.exitCode = error instanceof UsageError ? 2 : 1
+}

@@ -1,0 +1,50 @@
+import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { openOutbox } from './index.ts'
+
+const folder = () => mkdtempSync(join(tmpdir(), 'sotto-outbox-'))
+
+describe('outbox', () => {
+  it('keeps bytes until they are answered for, and keeps them after', () => {
+    const path = folder()
+    openOutbox(path).put('lease-1', '{"a":1}')
+    const again = openOutbox(path)
+    expect(again.pending()).toEqual(['lease-1'])
+    again.markAnswered('lease-1')
+    expect(again.pending()).toEqual([])
+    expect(openOutbox(path).find('lease-1')).toBe('{"a":1}')
+  })
+
+  it('never takes second bytes for one lease, answered or not', () => {
+    const outbox = openOutbox(folder())
+    outbox.put('lease-1', 'first')
+    expect(() => outbox.put('lease-1', 'second')).toThrow(expect.objectContaining({ code: 'lease_used' }))
+    outbox.markAnswered('lease-1')
+    expect(() => outbox.put('lease-1', 'second')).toThrow(expect.objectContaining({ code: 'lease_used' }))
+    expect(outbox.find('lease-1')).toBe('first')
+  })
+
+  it('does not take a half-written file for bytes', () => {
+    const path = folder()
+    writeFileSync(join(path, 'lease-1.json.partial'), '{"a"')
+    const outbox = openOutbox(path)
+    expect(outbox.find('lease-1')).toBeNull()
+    expect(outbox.pending()).toEqual([])
+    outbox.put('lease-1', 'whole')
+    expect(readdirSync(path)).toEqual(['lease-1.json'])
+  })
+
+  it.each(['../key', 'a/b', '', 'A', '.', 'x'.repeat(64)])('refuses the lease id "%s"', (lease) => {
+    expect(() => openOutbox(folder()).put(lease, 'x')).toThrow(expect.objectContaining({ code: 'log_mismatch' }))
+  })
+
+  it('says what to do when the disk is full', () => {
+    const outbox = openOutbox('/dev/shm')
+    // A file name that can not be created stands for any refusal of the file system.
+    expect(() => openOutbox('/proc')).not.toThrow()
+    expect(outbox.find('no-such-lease')).toBeNull()
+    expect(() => openOutbox('/proc').put('lease-1', 'x')).toThrow(expect.objectContaining({ code: 'disk_full' }))
+  })
+})

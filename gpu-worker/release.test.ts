@@ -1,0 +1,152 @@
+import { randomFillSync } from 'node:crypto'
+import { describe, expect, it } from 'vitest'
+import { clipJoint, noiseDeviation, poissonSample, roundedNormals } from '../shared/privacy/index.ts'
+import { direction, initialState, type LoraSpace, type Stage, spaceDimension } from '../shared/zo/index.ts'
+import { composeRelease, type LossOracle, perturbedFactors, type ReleaseInput } from './release.ts'
+
+const space: LoraSpace = { kind: 'lora', rank: 1, sites: [{ name: 'only', inputs: 40, outputs: 4, scale: 1 }] }
+const stage: Stage = {
+  rounds: 10,
+  learningRate: 0.1,
+  radius: 0.01,
+  directions: 6,
+  clip: 1,
+  grid: 2 ** -20,
+  noiseMultiplier: 1.5,
+  samplingRate: 0.3,
+  prox: 0,
+  lossShare: 0.2,
+  lossBound: 2,
+}
+/** A line is its number; its loss is a smooth function of the factor and of that number. */
+const smooth: LossOracle<number> = {
+  losses: async (lines, groups) =>
+    Float32Array.from(
+      lines.flatMap((line) =>
+        groups.map((factor) => 0.7 + factor.reduce((sum, a, i) => sum + a * Math.sin(line + i), 0) * 0.05),
+      ),
+    ),
+}
+const secret = (length: number) => randomFillSync(new Uint8Array(length))
+const input = (more: Partial<ReleaseInput<number>> = {}): ReleaseInput<number> => ({
+  stage,
+  round: 3,
+  seed: '00000000000000ff',
+  space,
+  state: initialState(spaceDimension(space)),
+  units: Array.from({ length: 50 }, (_, unit) => [unit]),
+  oracle: smooth,
+  random: secret,
+  ...more,
+})
+/** Records what a CSPRNG gave, so that the same bytes can be given again. */
+const recorded = () => {
+  const given: Uint8Array[] = []
+  const replayed: Uint8Array[] = []
+  const record = (length: number) => {
+    const bytes = secret(length)
+    given.push(bytes.slice())
+    replayed.push(bytes.slice())
+    return bytes
+  }
+  const replay = () => replayed.shift()!
+  return { record, replay, given }
+}
+
+describe('composeRelease', () => {
+  it('is the noise plus the clipped vectors of a Poisson batch, computed here by hand from the same secret bytes', async () => {
+    const bytes = recorded()
+    const released = await composeRelease(input({ random: bytes.record }))
+    const deviation = noiseDeviation({ ...stage, clipping: 'joint' })
+    const expected = Array.from(roundedNormals({ count: 7, deviation }, bytes.replay))
+    for (const unit of poissonSample(50, stage.samplingRate, bytes.replay)) {
+      const losses = await smooth.losses([unit], perturbedFactors(input()))
+      const differences = Float64Array.from(
+        { length: 6 },
+        (_, k) => (losses[2 * k]! - losses[2 * k + 1]!) / (2 * stage.radius),
+      )
+      const loss = losses.reduce((sum, l) => sum + l, 0) / losses.length
+      const { clip, grid, lossShare, lossBound } = stage
+      clipJoint(differences, { clip, grid, lossShare, lossBound, loss }).forEach((v, k) => {
+        expected[k]! += v
+      })
+    }
+    expect(released).toEqual(expected)
+  })
+
+  it('draws all noise before it asks for a single loss', async () => {
+    const order: string[] = []
+    const random = (length: number) => {
+      order.push('random')
+      return secret(length)
+    }
+    const oracle: LossOracle<number> = {
+      losses: (lines, groups) => {
+        order.push('losses')
+        return smooth.losses(lines, groups)
+      },
+    }
+    await composeRelease(input({ random, oracle }))
+    expect(order.indexOf('losses')).toBe(order.length - 1)
+    expect(order.length).toBeGreaterThan(2)
+  })
+
+  it('differs between two releases of the same public inputs: no public seed makes the noise', async () => {
+    const all = { ...stage, samplingRate: 1 }
+    const [a, b] = [await composeRelease(input({ stage: all })), await composeRelease(input({ stage: all }))]
+    expect(a.every((value, k) => value !== b[k])).toBe(true)
+  })
+
+  it('moves by at most the sensitivity when one unit is added, whatever its losses are', async () => {
+    for (const hostile of [1e30, -1e30, Number.NaN, Number.POSITIVE_INFINITY, 1e-30, 3]) {
+      const bytes = recorded()
+      const odd: LossOracle<number> = {
+        losses: async (lines, groups) => {
+          const losses = await smooth.losses(lines, groups)
+          return losses.map((loss, i) =>
+            lines[Math.floor(i / groups.length)] === 50 ? hostile * (i % 2 ? 1 : -1) : loss,
+          )
+        },
+      }
+      const all = { ...stage, samplingRate: 1 }
+      const without = await composeRelease(input({ stage: all, oracle: odd, random: bytes.record }))
+      const units = Array.from({ length: 51 }, (_, unit) => [unit])
+      // With q = 1 no sampling bytes are drawn, so that both worlds read the same noise.
+      const with51 = await composeRelease(input({ stage: all, oracle: odd, units, random: bytes.replay }))
+      const moved = with51.reduce((sum, value, k) => sum + (value - without[k]!) ** 2, 0)
+      expect(moved).toBeLessThanOrEqual((stage.clip / stage.grid) ** 2)
+      if (!Number.isFinite(hostile)) expect(moved).toBe(0)
+    }
+  })
+
+  it('releases noise for an empty batch and for an empty dataset', async () => {
+    const oracle: LossOracle<number> = { losses: () => Promise.reject(new Error('asked for losses of nothing')) }
+    const released = await composeRelease(input({ units: [], oracle }))
+    expect(released).toHaveLength(7)
+    expect(released.some((value) => Math.abs(value) > 1000)).toBe(true)
+  })
+
+  it('means the lines of a user before it clips, so that a user counts once', async () => {
+    const all = { ...stage, samplingRate: 1 }
+    const bytes = recorded()
+    const one = await composeRelease(input({ stage: all, units: [[4]], random: bytes.record }))
+    const threeAlike = await composeRelease(input({ stage: all, units: [[4, 4, 4]], random: bytes.replay }))
+    const worst = Math.max(...one.map((value, k) => Math.abs(value - threeAlike[k]!)))
+    expect(worst).toBeLessThanOrEqual(1)
+  })
+
+  it('leaves the loss out where the stage has no share for it', async () => {
+    expect(await composeRelease(input({ stage: { ...stage, lossShare: 0 } }))).toHaveLength(6)
+  })
+})
+
+describe('perturbedFactors', () => {
+  it('are A + phi z and A - phi z, direction after direction', () => {
+    const state = { ...initialState(40), current: new Float32Array(40).fill(0.5) }
+    const groups = perturbedFactors(input({ state }))
+    const z = direction('00000000000000ff', { round: 3, k: 2 }, space)
+    expect(groups).toHaveLength(12)
+    expect(Array.from(groups[4]!)).toEqual(Array.from(z, (sign) => Math.fround(0.5 + 0.01 * sign)))
+    expect(Array.from(groups[5]!)).toEqual(Array.from(z, (sign) => Math.fround(0.5 - 0.01 * sign)))
+  })
+})

@@ -1,0 +1,83 @@
+import { type Lease, type RunSpec, runSpecSchema } from '../shared/api/index.ts'
+import { EMPTY_LOG, hashOf, LedgerError, type LogHead, type RunRecord, readSegment } from '../shared/ledger/index.ts'
+import { advance, ReplayError, type ReplayPoint, replayStart, stateHash } from '../shared/zo/index.ts'
+import type { Coordinator } from './coordinator.ts'
+import { WorkerError } from './error.ts'
+import type { Charge } from './policy.ts'
+
+/** A run as this worker has verified it, from the first record to the newest it has read. */
+export interface FollowedRun {
+  readonly id: string
+  readonly spec: RunSpec
+  readonly specHash: string
+  head: LogHead
+  point: ReplayPoint
+  /** Charges of this worker's dataset. */
+  readonly charges: Charge[]
+}
+
+/**
+ * Reads the log from its first record: the spec must hash to what the lease names. The trained state is replayed, not
+ * downloaded, so that nobody has to be trusted for it.
+ * @throws WorkerError `spec_mismatch` or `log_mismatch`.
+ */
+export async function followRun(coordinator: Coordinator, lease: Lease): Promise<FollowedRun> {
+  const { segments } = await coordinator.updates(lease.run, 0)
+  const first = segments[0]
+  if (!first) throw new WorkerError('log_mismatch', `the log of ${lease.run} is empty`)
+  const { records } = readLog(EMPTY_LOG, await coordinator.download(first.url), lease.run)
+  const opening = records[0]
+  if (opening?.type !== 'spec' || opening.run !== lease.run)
+    throw new WorkerError('log_mismatch', `the log of ${lease.run} does not begin with its spec`)
+  const spec = runSpecSchema.parse(opening.spec)
+  const specHash = hashOf(spec)
+  if (specHash !== lease.specHash)
+    throw new WorkerError('spec_mismatch', `the lease of ${lease.run} names another spec than the log`)
+  return { id: lease.run, spec, specHash, head: EMPTY_LOG, point: replayStart(spec), charges: [] }
+}
+
+/** Catches up to the log that holds the lease's charge. @throws WorkerError `log_mismatch` where the log forks, lies or ends before. */
+export async function catchUp(run: FollowedRun, lease: Lease, coordinator: Coordinator): Promise<void> {
+  while (run.head.size < lease.head.size) {
+    const { segments } = await coordinator.updates(run.id, run.head.size)
+    if (segments.length === 0)
+      throw new WorkerError('log_mismatch', `the log of ${run.id} ends before the lease's charge`)
+    for (const { url } of segments) {
+      const { records, head } = readLog(run.head, await coordinator.download(url), run.id)
+      for (const record of records) apply(run, record, lease.dataset)
+      run.head = head
+      if (head.size === lease.head.size && head.hash !== lease.head.hash) {
+        throw new WorkerError('log_mismatch', `the log of ${run.id} is another than the lease names`)
+      }
+    }
+  }
+}
+
+function readLog(head: LogHead, bytes: Uint8Array, run: string): ReturnType<typeof readSegment> {
+  try {
+    return readSegment(head, new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (cause) {
+    const code = cause instanceof LedgerError ? cause.code : 'not_canonical'
+    throw new WorkerError('log_mismatch', `a segment of the log of ${run} is refused: ${code}`, cause)
+  }
+}
+
+function apply(run: FollowedRun, record: RunRecord, dataset: string): void {
+  if (record.type === 'charge' && record.dataset === dataset) run.charges.push(record)
+  if (record.type !== 'close') return
+  try {
+    run.point = advance(run.spec, run.point, record)
+  } catch (cause) {
+    throw new WorkerError(
+      'log_mismatch',
+      `round ${record.round} of ${run.id} can not be replayed: ${cause instanceof ReplayError ? cause.code : 'refused'}`,
+      cause,
+    )
+  }
+  if (stateHash(run.point.state) !== record.stateHash) {
+    throw new WorkerError(
+      'log_mismatch',
+      `round ${record.round} of ${run.id} leads to another state than its record says`,
+    )
+  }
+}
