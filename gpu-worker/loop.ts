@@ -1,6 +1,7 @@
 import { type Lease, type RunSpec, unsignedReportSchema } from '../shared/api/index.ts'
 import { canonicalJson } from '../shared/ledger/index.ts'
 import type { RandomBytes } from '../shared/privacy/index.ts'
+import { stateHash } from '../shared/zo/index.ts'
 import type { Coordinator } from './coordinator.ts'
 import { WorkerError } from './error.ts'
 import type { WorkerEvent } from './log.ts'
@@ -111,7 +112,15 @@ async function evaluate(options: WorkerOptions, { run, engine }: Job, lease: Lea
     random: options.random,
   })
   const { id, dataset, round, specHash } = lease
-  const unsigned = unsignedReportSchema.parse({ run: run.id, specHash, lease: id, dataset, round, integers })
+  const unsigned = unsignedReportSchema.parse({
+    run: run.id,
+    specHash,
+    lease: id,
+    dataset,
+    round,
+    stateHash: stateHash(point.state),
+    integers,
+  })
   options.site.outbox.put(id, canonicalJson(options.site.signReport(unsigned)))
 }
 

@@ -14,6 +14,7 @@ const unsigned = {
   lease: 'lease-1',
   dataset: 'north',
   round: 4,
+  stateHash: 'b'.repeat(64),
   integers: [1, -2],
 }
 

@@ -203,6 +203,8 @@ const reportShape = {
   lease: Identifier,
   dataset: Identifier,
   round: z.int().nonnegative(),
+  /** Trained state that the losses were evaluated at, as the worker replayed it. */
+  stateHash: HexHash,
   integers: z.array(z.int().min(-MAX_INTEGER).max(MAX_INTEGER)).min(1).max(4097),
 }
 export const unsignedReportSchema = z.strictObject(reportShape)
