@@ -38,6 +38,8 @@ describe('kill -9 at random moments', () => {
       }
       killed.push(victim)
     }
+    // All kills fell into the run.
+    expect(await stage.client.run(id)).toMatchObject({ state: 'running' })
     const run = await stage.finish(id, 150)
     expect(run).toMatchObject({ state: 'completed', round: ROUNDS })
 

@@ -1,0 +1,71 @@
+import { create } from '@bufbuild/protobuf'
+import { ValueInfoProtoSchema } from '../onnx/onnx_pb.ts'
+import type { Graph } from './graph.ts'
+import { boolTensor, floatTensor, intTensor } from './tensor.ts'
+
+/**
+ * Folding of shape arithmetic. Exporters compute Reshape targets and index ranges from the shapes of activations; for one
+ * record of one bucket these are constants. They are not evaluated here: the graph is run ONCE with them as outputs, and
+ * so are the dimensions of every activation. No interpreter of ONNX operators is needed, whatever the exporter wrote.
+ */
+
+/** A value as the runtime hands it over. */
+export interface ProbedValue {
+  readonly type: string
+  readonly dims: readonly number[]
+  readonly data: Float32Array | BigInt64Array | Int32Array | Uint8Array
+}
+
+/** Suffix of the outputs that carry dimensions. */
+const DIMS_SUFFIX = '#dims'
+
+const TAKES_SHAPE = new Set(['Shape', 'Size'])
+
+/** Tensors that depend on token ids or mask, not only on their shapes. */
+function dataTensors(graph: Graph): Set<string> {
+  const data = new Set(graph.inputs.map((input) => input.name))
+  for (const node of graph.nodes) {
+    if (TAKES_SHAPE.has(node.opType) || !node.input.some((input) => data.has(input))) continue
+    for (const output of node.output) if (output !== '') data.add(output)
+  }
+  return data
+}
+
+/** Shape-only tensors that a data node reads: all that is left of the shape arithmetic. */
+function frontier(graph: Graph, data: Set<string>): string[] {
+  const read = graph.nodes.filter((node) => data.has(node.output[0]!)).flatMap((node) => node.input)
+  return [...new Set(read)].filter((name) => name !== '' && !data.has(name) && !graph.constants.has(name))
+}
+
+/** The graph to run once: outputs are the shape-only tensors and, for every data tensor, its dimensions. */
+export function probeGraph(graph: Graph): Graph {
+  const data = dataTensors(graph)
+  const probe = graph.clone()
+  const outputs = frontier(graph, data)
+  for (const tensor of data) {
+    outputs.push(probe.add('Shape', [tensor], { name: `${tensor}${DIMS_SUFFIX}`, dims: [] }))
+  }
+  probe.outputs = outputs.map((name) => create(ValueInfoProtoSchema, { name }))
+  probe.tidy()
+  return probe
+}
+
+function foldedTensor(name: string, value: ProbedValue) {
+  if (value.data instanceof Float32Array) return floatTensor(name, value.dims, value.data)
+  if (value.data instanceof Uint8Array) return boolTensor(name, value.dims, value.data)
+  return intTensor(name, Array.from(value.data, Number), value.dims)
+}
+
+/** Replaces the shape arithmetic of `graph` by what the probe saw, and fills in dimensions. */
+export function fold(graph: Graph, probed: ReadonlyMap<string, ProbedValue>): void {
+  for (const [name, value] of probed) {
+    if (name.endsWith(DIMS_SUFFIX)) {
+      const dims = Array.from(value.data, Number)
+      graph.dims.set(name.slice(0, -DIMS_SUFFIX.length), dims)
+    } else {
+      graph.constants.set(name, foldedTensor(name, value))
+    }
+  }
+  graph.nodes = graph.nodes.filter((node) => !node.output.some((output) => probed.has(output)))
+  graph.tidy()
+}
