@@ -1,0 +1,71 @@
+import type { MiddlewareHandler } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { routePath } from 'hono/route'
+import { hex } from '../directory/index.ts'
+import { selfRoutes, tokenRoutes, workerRoutes } from './access.ts'
+import { datasetRoutes } from './datasets.ts'
+import { eventRoutes } from './events.ts'
+import { problemOfError, problemResponse } from './fault.ts'
+import { launchRoutes } from './launch.ts'
+import { leaseRoutes } from './leases.ts'
+import { modelRoutes } from './models.ts'
+import { type Api, type Env, newApi } from './route.ts'
+import { runRoutes, updateRoutes } from './runs.ts'
+import type { Services } from './services.ts'
+
+/** The largest bodies are manifests of 1,000 files and spaces of 2,000 sites, each below 700 KB. */
+const MAX_BODY_BYTES = 1 << 20
+
+/** The HTTP face of the coordinator. Runs wherever Hono runs; everything it needs comes with `services`. */
+export function makeApp(services: Services): Api {
+  const app = newApi()
+  app.use(logged(services))
+  app.use('/v1/*', bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }))
+  app.get('/healthz', (c) => c.json({ ok: true }))
+  // `self` before `{id}`, `plan` before `{id}`: the first match answers.
+  for (const routes of [
+    selfRoutes,
+    datasetRoutes,
+    tokenRoutes,
+    workerRoutes,
+    modelRoutes,
+    launchRoutes,
+    runRoutes,
+    updateRoutes,
+    eventRoutes,
+    leaseRoutes,
+  ]) {
+    app.route('/', routes(services))
+  }
+  app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
+  app.doc31('/openapi.json', { openapi: '3.1.0', info: { title: 'Sotto coordinator', version: '1' } })
+  app.notFound(() => problemResponse('not_found'))
+  app.onError((error, c) => {
+    const { code, detail } = problemOfError(error)
+    if (code === 'internal') services.log({ event: 'fault', code: error.name, request: c.get('request') })
+    return problemResponse(code, code === 'internal' ? `request ${c.get('request')}` : detail)
+  })
+  return app
+}
+
+/** The rest of the body is never read, so that the connection can not be used again. */
+function tooLarge(): Response {
+  const response = problemResponse('too_large')
+  response.headers.set('Connection', 'close')
+  return response
+}
+
+/** One line for each request: pattern of the route, status and time, nothing that a caller sent. */
+function logged(services: Services): MiddlewareHandler<Env> {
+  return async function logRequest(c, next) {
+    const started = services.now()
+    const request = hex(services.random(8))
+    c.set('request', request)
+    await next()
+    // Answers hold tokens and signed URLs.
+    if (!c.res.headers.has('Cache-Control')) c.res.headers.set('Cache-Control', 'no-store')
+    const { method } = c.req
+    const ms = services.now() - started
+    services.log({ event: 'request', method, route: routePath(c, -1), status: c.res.status, ms, request })
+  }
+}

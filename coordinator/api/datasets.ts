@@ -1,0 +1,76 @@
+import { createRoute } from '@hono/zod-openapi'
+import { type Dataset, datasetRequestSchema, datasetSchema, pageOf } from '../../shared/api/index.ts'
+import { ApiError } from './fault.ts'
+import { once } from './once.ts'
+import { type Api, allow, body, idParam, json, newApi, pageQuery, problems, security } from './route.ts'
+import type { Services } from './services.ts'
+
+/** A registered dataset. @throws ApiError `not_found`, or as given. */
+export async function findDataset(
+  services: Services,
+  id: string,
+  missing: 'not_found' | 'unknown_dataset' = 'not_found',
+): Promise<Dataset> {
+  const found = (await services.directory.hasDataset(id)) ? await (await services.datasets.get(id)).describe() : null
+  if (!found) throw new ApiError(missing, `dataset ${id}`)
+  return found
+}
+
+export function datasetRoutes(services: Services): Api {
+  const create = createRoute({
+    method: 'post',
+    path: '/v1/datasets',
+    summary: 'Register a dataset with its lifetime budget',
+    security,
+    middleware: allow(services, 'admin'),
+    request: { body: body(datasetRequestSchema) },
+    responses: {
+      200: json(datasetSchema, 'It was registered with this content.'),
+      201: json(datasetSchema, 'Registered.'),
+      ...problems,
+    },
+  })
+  const list = createRoute({
+    method: 'get',
+    path: '/v1/datasets',
+    summary: 'List datasets',
+    security,
+    middleware: allow(services, 'admin', 'auditor'),
+    request: { query: pageQuery },
+    responses: { 200: json(pageOf(datasetSchema), 'A page.'), ...problems },
+  })
+  const get = createRoute({
+    method: 'get',
+    path: '/v1/datasets/{id}',
+    summary: 'Show a dataset and what was spent of its budget',
+    security,
+    middleware: allow(services, 'admin', 'auditor'),
+    request: { params: idParam },
+    responses: { 200: json(datasetSchema, 'The dataset.'), ...problems },
+  })
+  return newApi()
+    .openapi(create, async (c) => {
+      const wanted = c.req.valid('json')
+      const { status, answer } = await once(services, c, {
+        body: wanted,
+        draft: () => null,
+        repeat: 'store',
+        make: async () => {
+          const actor = await services.datasets.get(wanted.id)
+          const outcome = await actor.register(wanted)
+          if (outcome === 'conflict') throw new ApiError('conflict', `dataset ${wanted.id}`)
+          await services.directory.noteDataset(wanted.id)
+          const status = outcome === 'created' ? (201 as const) : (200 as const)
+          return { status, answer: await findDataset(services, wanted.id) }
+        },
+      })
+      return c.json(answer as Dataset, status)
+    })
+    .openapi(list, async (c) => {
+      const { cursor, limit } = c.req.valid('query')
+      const page = await services.directory.listDatasets({ cursor, limit })
+      const items = await Promise.all(page.items.map((id) => findDataset(services, id)))
+      return c.json({ items, next: page.next }, 200)
+    })
+    .openapi(get, async (c) => c.json(await findDataset(services, c.req.valid('param').id), 200))
+}

@@ -1,0 +1,48 @@
+import { HTTPException } from 'hono/http-exception'
+import { type ProblemCode, problemOf } from '../../shared/api/index.ts'
+import { StoreError } from '../objects/store.ts'
+import { PlanError, RunError } from '../run/index.ts'
+import { StorageError } from '../storage/index.ts'
+
+/** A refusal as the API says it. `detail` holds names of fields and ids, never values. */
+export class ApiError extends Error {
+  readonly code: ProblemCode
+  readonly detail: string | undefined
+  constructor(code: ProblemCode, detail?: string) {
+    super(`api: ${code}`)
+    this.name = 'ApiError'
+    this.code = code
+    this.detail = detail
+  }
+}
+
+/** Seconds after which a fault that passes by itself is worth another try. */
+const RETRY_AFTER_SECONDS = '2'
+
+export function problemResponse(code: ProblemCode, detail?: string): Response {
+  const document = problemOf(code, detail)
+  const retry = document.status === 503 || document.status === 429 ? { 'Retry-After': RETRY_AFTER_SECONDS } : {}
+  return Response.json(document, {
+    status: document.status,
+    headers: { 'Content-Type': 'application/problem+json', ...retry },
+  })
+}
+
+/** The problem of any error: known ones by their code, all others `internal`, without a word of theirs. */
+export function problemOfError(error: unknown): { code: ProblemCode; detail?: string | undefined } {
+  if (error instanceof ApiError) return { code: error.code, detail: error.detail }
+  if (error instanceof RunError) return { code: error.code }
+  if (error instanceof PlanError) return { code: error.code, detail: error.fields }
+  if (error instanceof StoreError) return { code: STORE_PROBLEMS[error.code] }
+  if (error instanceof StorageError) return { code: error.code === 'full' ? 'storage_full' : 'internal' }
+  // Hono's own refusals: JSON that does not parse, a body of another type.
+  if (error instanceof HTTPException && error.status < 500) return { code: 'bad_request', detail: 'body' }
+  return { code: 'internal' }
+}
+
+const STORE_PROBLEMS = {
+  unavailable: 'store_unavailable',
+  refused: 'store_unavailable',
+  full: 'storage_full',
+  conflict: 'conflict',
+} as const

@@ -1,0 +1,105 @@
+import { createRoute, type z } from '@hono/zod-openapi'
+import {
+  type Run as RunAnswer,
+  type RunRequest,
+  runPlanSchema,
+  runRequestSchema,
+  runSchema,
+} from '../../shared/api/index.ts'
+import { hex, newId } from '../directory/index.ts'
+import { epsilonCurve, type PlannedRun, planRun, workOf } from '../run/index.ts'
+import { findDataset } from './datasets.ts'
+import { ApiError } from './fault.ts'
+import { requireModel } from './models.ts'
+import { once } from './once.ts'
+import { type Api, allow, body, json, newApi, problems, security } from './route.ts'
+import { answerOf } from './runs.ts'
+import type { Services } from './services.ts'
+
+/** Plans a run as it would be created now; nothing is written or charged. */
+async function planned(services: Services, request: RunRequest, seed: string): Promise<PlannedRun> {
+  if (new Set(request.datasets).size !== request.datasets.length) throw new ApiError('bad_request', 'datasets')
+  const datasets = await Promise.all(request.datasets.map((id) => findDataset(services, id, 'unknown_dataset')))
+  await requireModel(services, request.model)
+  const plan = planRun(request, { datasets: datasets.map(({ id, units, unit }) => ({ id, units, unit })), seed })
+  for (const id of request.datasets) {
+    const preview = await (await services.datasets.get(id)).preview(plan.eventsWithSpares)
+    if (!preview?.ok) throw new ApiError('dataset_budget_exceeded', `dataset ${id}`)
+  }
+  return plan
+}
+
+async function planAnswer(services: Services, plan: PlannedRun): Promise<z.infer<typeof runPlanSchema>> {
+  const { spec, events, epsilon, epsilonWithSpares } = plan
+  const { event } = events.at(-1)!
+  const affordable = spec.datasets.map(async ({ id }) => {
+    return [id, (await (await services.datasets.get(id)).affordable(event)) ?? 0] as const
+  })
+  return {
+    stages: spec.stages,
+    spareCharges: spec.spareCharges,
+    epsilon,
+    epsilonWithSpares,
+    epsilonByRound: epsilonCurve(events, spec.budget.delta),
+    affordableRounds: Object.fromEntries(await Promise.all(affordable)),
+    ...workOf(spec),
+  }
+}
+
+/** Creates a run, or goes on with one whose create was cut short: its spec, once written, stays. */
+async function createRun(services: Services, request: RunRequest, draft: RunDraft): Promise<RunAnswer> {
+  const begun = await services.directory.hasDraft(draft.id)
+  const known = begun ? await (await services.runs.get(draft.id)).describe() : null
+  if (known) return await answerOf(services, known)
+  const { spec } = await planned(services, request, draft.seed)
+  const datasets = spec.datasets.map((d) => d.id)
+  await services.directory.draftRun({ id: draft.id, model: spec.model, datasets, created: services.now() })
+  const run = await services.runs.get(draft.id)
+  await run.create(draft.id, spec)
+  const facts = await run.describe()
+  if (!facts) throw new ApiError('internal')
+  return await answerOf(services, facts)
+}
+
+interface RunDraft {
+  readonly id: string
+  readonly seed: string
+}
+
+/** Planning and starting runs. */
+export function launchRoutes(services: Services): Api {
+  const admin = allow(services, 'admin')
+  const plan = createRoute({
+    method: 'post',
+    path: '/v1/runs/plan',
+    summary: 'What a run would spend, before anything is spent',
+    security,
+    middleware: admin,
+    request: { body: body(runRequestSchema) },
+    responses: { 200: json(runPlanSchema, 'The plan.'), ...problems },
+  })
+  const create = createRoute({
+    method: 'post',
+    path: '/v1/runs',
+    summary: 'Start a run',
+    security,
+    middleware: admin,
+    request: { body: body(runRequestSchema) },
+    responses: { 201: json(runSchema, 'The run; its spec is in its log.'), ...problems },
+  })
+  return newApi()
+    .openapi(plan, async (c) => {
+      const seed = '0'.repeat(16)
+      return c.json(await planAnswer(services, await planned(services, c.req.valid('json'), seed)), 200)
+    })
+    .openapi(create, async (c) => {
+      const request = c.req.valid('json')
+      const { answer } = await once(services, c, {
+        body: request,
+        draft: () => ({ id: newId('run', services.random), seed: hex(services.random(8)) }),
+        repeat: 'store',
+        make: async (draft) => ({ status: 201, answer: await createRun(services, request, draft) }),
+      })
+      return c.json(answer as RunAnswer, 201)
+    })
+}

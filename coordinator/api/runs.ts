@@ -1,0 +1,116 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { pageOf, type Run as RunAnswer, runSchema, runSummarySchema, updatesSchema } from '../../shared/api/index.ts'
+import { segmentKey } from '../../shared/ledger/index.ts'
+import { checkpointKey, type RunFacts } from '../run/index.ts'
+import { ApiError } from './fault.ts'
+import { DOWNLOAD_SECONDS } from './models.ts'
+import { type Api, type ApiContext, allow, idParam, json, newApi, pageQuery, problems, security } from './route.ts'
+import type { Services } from './services.ts'
+
+/** A run that the caller may see: people all, a worker those that read its dataset. @throws ApiError `not_found` */
+export async function findRun(services: Services, c: ApiContext, id: string) {
+  const missing = new ApiError('not_found', `run ${id}`)
+  if (!(await services.directory.hasRun(id))) throw missing
+  const run = await services.runs.get(id)
+  const facts = await run.describe()
+  const dataset = c.get('principal').worker?.dataset
+  if (!facts || (dataset !== undefined && !facts.spec.datasets.some((d) => d.id === dataset))) throw missing
+  return { run, facts }
+}
+
+/** A run as the API tells it. */
+export async function answerOf(services: Services, facts: RunFacts): Promise<RunAnswer> {
+  const { adapter } = facts
+  const url = adapter && (await services.objects.signedGet(adapter.key, DOWNLOAD_SECONDS))
+  return { ...facts, adapter: adapter && url !== null ? { ...adapter, url } : null }
+}
+
+/** Runs that are there: lists, one, and its end. */
+export function runRoutes(services: Services): Api {
+  const admin = allow(services, 'admin')
+  const readers = allow(services, 'admin', 'auditor', 'worker')
+  const list = createRoute({
+    method: 'get',
+    path: '/v1/runs',
+    summary: 'List runs, newest first',
+    security,
+    middleware: allow(services, 'admin', 'auditor'),
+    request: {
+      query: pageQuery.extend({
+        cursor: z
+          .string()
+          .regex(/^\d{1,15}$/)
+          .optional(),
+      }),
+    },
+    responses: { 200: json(pageOf(runSummarySchema), 'A page.'), ...problems },
+  })
+  const get = createRoute({
+    method: 'get',
+    path: '/v1/runs/{id}',
+    summary: 'Show a run and what it spent',
+    security,
+    middleware: readers,
+    request: { params: idParam },
+    responses: { 200: json(runSchema, 'The run.'), ...problems },
+  })
+  const cancel = createRoute({
+    method: 'post',
+    path: '/v1/runs/{id}/cancel',
+    summary: 'Cancel a run; what it spent stays spent',
+    security,
+    middleware: admin,
+    request: { params: idParam },
+    responses: { 200: json(runSchema, 'The cancelled run.'), ...problems },
+  })
+  return newApi()
+    .openapi(list, async (c) => {
+      const { cursor, limit } = c.req.valid('query')
+      return c.json(await services.directory.listRuns({ cursor, limit }), 200)
+    })
+    .openapi(get, async (c) => {
+      const { facts } = await findRun(services, c, c.req.valid('param').id)
+      return c.json(await answerOf(services, facts), 200)
+    })
+    .openapi(cancel, async (c) => {
+      const { run } = await findRun(services, c, c.req.valid('param').id)
+      await run.cancel()
+      const { facts } = await findRun(services, c, c.req.valid('param').id)
+      return c.json(await answerOf(services, facts), 200)
+    })
+}
+
+/** The log of a run, for those who replay it. */
+export function updateRoutes(services: Services): Api {
+  const updates = createRoute({
+    method: 'get',
+    path: '/v1/runs/{id}/updates',
+    summary: 'Segments of the log from a record on, and the newest checkpoint',
+    security,
+    middleware: allow(services, 'admin', 'auditor', 'worker'),
+    request: {
+      params: idParam,
+      query: z.strictObject({ after: z.coerce.number().int().nonnegative().default(0) }),
+    },
+    responses: { 200: json(updatesSchema, 'Signed URLs, in order.'), ...problems },
+  })
+  return newApi().openapi(updates, async (c) => {
+    const { id } = c.req.valid('param')
+    const { run } = await findRun(services, c, id)
+    const { head, segments, checkpoint } = await run.updates(c.req.valid('query').after)
+    const url = (key: string) => services.objects.signedGet(key, DOWNLOAD_SECONDS)
+    const answer = {
+      head,
+      segments: await Promise.all(
+        segments.map(async ({ first }) => ({ first, url: await url(segmentKey(id, first)) })),
+      ),
+      checkpoint: checkpoint && {
+        round: checkpoint.rounds,
+        size: checkpoint.size,
+        sha256: checkpoint.sha256,
+        url: await url(checkpointKey(id, checkpoint)),
+      },
+    }
+    return c.json(answer, 200)
+  })
+}

@@ -1,0 +1,36 @@
+import type { DatasetActor } from '../dataset/index.ts'
+import type { Directory, RandomBytes } from '../directory/index.ts'
+import type { ObjectStore } from '../objects/store.ts'
+import type { Bell, Run } from '../run/index.ts'
+
+/** The fields a log line may have: names, ids, codes and times. Bodies, tokens, paths with values and texts have no field. */
+export interface LogLine {
+  readonly event: 'request' | 'fault' | 'start' | 'stop'
+  readonly method?: string
+  /** The pattern of the route, never the path. */
+  readonly route?: string
+  readonly status?: number
+  readonly code?: string
+  readonly ms?: number
+  readonly run?: string
+  readonly request?: string
+}
+
+/** Methods of an actor that may live elsewhere: called across a network, or in this process. */
+export type Remote<T> = {
+  readonly [K in keyof T]: T[K] extends (...args: infer A) => infer R
+    ? (...args: A) => Awaited<R> | Promise<Awaited<R>>
+    : never
+}
+
+export interface Services {
+  readonly directory: Remote<Directory>
+  readonly datasets: { get(id: string): Promise<Remote<DatasetActor>> }
+  readonly runs: { get(id: string): Promise<Remote<Run>> }
+  readonly objects: ObjectStore
+  readonly bell: Bell
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+  readonly random: RandomBytes
+  readonly log: (line: LogLine) => void
+}

@@ -1,0 +1,116 @@
+import { eq, sql } from 'drizzle-orm'
+import type { Dataset } from '../../shared/api/index.ts'
+import { canonicalJson } from '../../shared/ledger/index.ts'
+import { affordableRounds, type EventCount, type MechanismEvent, RdpMeter } from '../../shared/privacy/index.ts'
+import { type ActorStorage, Database } from '../storage/index.ts'
+import { migrations } from './migrations.gen.ts'
+import * as schema from './schema.ts'
+
+export type Registration = Omit<Dataset, 'spent'>
+
+/** What a run's lease costs a dataset. The id is the lease's, so that a repeat after a crash is known as one. */
+export interface Charge {
+  readonly id: string
+  readonly run: string
+  readonly event: MechanismEvent
+}
+
+type Transaction = Parameters<Parameters<Database['transact']>[0]>[0]
+
+/**
+ * One dataset: its lifetime budget and every charge made to it, over all runs. One actor and one database each, so that
+ * runs which share a dataset meet here and nowhere else.
+ */
+export class DatasetActor {
+  readonly #database: Database
+  readonly #now: () => number
+
+  private constructor(database: Database, now: () => number) {
+    this.#database = database
+    this.#now = now
+  }
+
+  static async open(ports: { storage: ActorStorage; now: () => number }): Promise<DatasetActor> {
+    return new DatasetActor(await Database.open(ports.storage, migrations), ports.now)
+  }
+
+  /** Registers the dataset, or finds it registered: `same` content, or a `conflict`. */
+  register(wanted: Registration): 'created' | 'same' | 'conflict' {
+    return this.#database.transact((db) => {
+      const known = registration(db)
+      if (known) return canonicalJson(known) === canonicalJson(wanted) ? 'same' : 'conflict'
+      const { budget, ...row } = wanted
+      db.insert(schema.dataset)
+        .values({ one: 1, ...row, ...budget })
+        .run()
+      return 'created'
+    })
+  }
+
+  describe(): Dataset | null {
+    return this.#database.transact((db) => {
+      const known = registration(db)
+      if (!known) return null
+      const history = historyOf(db)
+      const { epsilon } = new RdpMeter(history).epsilon(known.budget.delta)
+      return { ...known, spent: { epsilon, charges: history.reduce((sum, entry) => sum + entry.count, 0) } }
+    })
+  }
+
+  /** Would the budget hold after these releases? Asks, and charges nothing. */
+  preview(events: readonly EventCount[]): { ok: boolean; epsilonAfter: number } | null {
+    return this.#database.transact((db) => {
+      const known = registration(db)
+      if (!known) return null
+      const { epsilon } = new RdpMeter([...historyOf(db), ...events]).epsilon(known.budget.delta)
+      return { ok: epsilon <= known.budget.epsilon, epsilonAfter: epsilon }
+    })
+  }
+
+  /** How many releases of an event the budget still pays for. */
+  affordable(event: MechanismEvent): number | null {
+    return this.#database.transact((db) => {
+      const known = registration(db)
+      return known && affordableRounds({ event, budget: known.budget, history: historyOf(db) })
+    })
+  }
+
+  /**
+   * Charges one release, unless the composition with all before would exceed the lifetime budget. The same id and content
+   * again is `charged` as before; the same id with other content is a `conflict`. A dry run answers the same, and charges
+   * nothing.
+   */
+  charge(
+    wanted: Charge,
+    { dryRun = false }: { dryRun?: boolean } = {},
+  ): 'charged' | 'exceeded' | 'conflict' | 'unknown' {
+    return this.#database.transact((db) => {
+      const known = registration(db)
+      if (!known) return 'unknown'
+      const event = canonicalJson(wanted.event)
+      const before = db.select().from(schema.charge).where(eq(schema.charge.id, wanted.id)).get()
+      if (before) return before.run === wanted.run && before.event === event ? 'charged' : 'conflict'
+      const next = { event: wanted.event, count: 1 }
+      if (!new RdpMeter(historyOf(db)).canSpend(next, known.budget).ok) return 'exceeded'
+      if (dryRun) return 'charged'
+      db.insert(schema.charge).values({ id: wanted.id, run: wanted.run, event, time: this.#now() }).run()
+      db.insert(schema.spend)
+        .values({ event, count: 1 })
+        .onConflictDoUpdate({ target: schema.spend.event, set: { count: sql`${schema.spend.count} + 1` } })
+        .run()
+      return 'charged'
+    })
+  }
+}
+
+function registration(db: Transaction): Registration | null {
+  const row = db.select().from(schema.dataset).get()
+  if (!row) return null
+  const { id, units, unit, epsilon, delta } = row
+  return { id, units, unit, budget: { epsilon, delta } }
+}
+
+function historyOf(db: Transaction): EventCount[] {
+  const rows = db.select().from(schema.spend).all()
+  return rows.map(({ event, count }) => ({ event: JSON.parse(event) as MechanismEvent, count }))
+}

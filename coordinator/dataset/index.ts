@@ -1,0 +1,1 @@
+export { type Charge, DatasetActor, type Registration } from './dataset.ts'

@@ -1,0 +1,47 @@
+import { sql } from 'drizzle-orm'
+import { check, integer, real, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+
+/** The dataset itself: one row, never changed. */
+export const dataset = sqliteTable(
+  'dataset',
+  {
+    /** Always 1. */
+    one: integer().primaryKey(),
+    id: text().notNull(),
+    /** Declared number of units N, public. */
+    units: integer().notNull(),
+    unit: text({ enum: ['record', 'user'] }).notNull(),
+    /** Lifetime budget. */
+    epsilon: real().notNull(),
+    delta: real().notNull(),
+  },
+  (t) => [
+    check('dataset_one_row', sql`${t.one} = 1`),
+    check('dataset_units', sql`${t.units} > 0`),
+    check('dataset_unit', sql`${t.unit} in ('record', 'user')`),
+    check('dataset_epsilon', sql`${t.epsilon} > 0`),
+    check('dataset_delta', sql`${t.delta} > 0 and ${t.delta} < 1`),
+  ],
+)
+
+/** Every charge of every run. Rows are only ever added (triggers refuse the rest). */
+export const charge = sqliteTable('charge', {
+  /** The lease that the charge pays for; the same id again is the same charge. */
+  id: text().primaryKey(),
+  run: text().notNull(),
+  /** Canonical JSON of the mechanism event. */
+  event: text().notNull(),
+  /** Milliseconds since 1970. */
+  time: integer().notNull(),
+})
+
+/** Charges counted by distinct event, so that asking the budget costs nothing that grows with them. Never lowered. */
+export const spend = sqliteTable(
+  'spend',
+  {
+    /** Canonical JSON of the mechanism event. */
+    event: text().primaryKey(),
+    count: integer().notNull(),
+  },
+  (t) => [check('spend_count', sql`${t.count} > 0`)],
+)

@@ -1,0 +1,3 @@
+export { Directory, type Principal, type RunState, type Scope, type WorkerIdentity } from './directory.ts'
+export type { Request } from './requests.ts'
+export { hex, newId, newToken, type RandomBytes } from './secret.ts'

@@ -1,0 +1,100 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { LogLine } from '../api/index.ts'
+import { DatasetActor } from '../dataset/index.ts'
+import type { Directory } from '../directory/index.ts'
+import type { ObjectStore } from '../objects/index.ts'
+import { type Bell, type DatasetLedger, Run } from '../run/index.ts'
+import { NodeStorage, type NodeStorageOptions } from './node-storage.ts'
+
+/** Longest span of a Node timer; a later alarm is asked for again when this one fires. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+export interface ActorHost {
+  readonly datasets: { get(id: string): Promise<DatasetActor> }
+  readonly runs: { get(id: string): Promise<Run> }
+  close(): Promise<void>
+}
+
+interface Surroundings {
+  readonly folder: string
+  readonly directory: Directory
+  readonly objects: ObjectStore
+  readonly bell: Bell
+  readonly now: () => number
+  readonly log: (line: LogLine) => void
+  readonly storage: NodeStorageOptions
+  readonly checkpointEvery: number | undefined
+}
+
+/** Keeps one actor for each id, opened when first asked for; what fails to open is asked for again. */
+function registry<T>(open: (id: string) => Promise<T>) {
+  const known = new Map<string, Promise<T>>()
+  function get(id: string): Promise<T> {
+    const actor = known.get(id) ?? open(id)
+    known.set(id, actor)
+    actor.catch(() => known.delete(id))
+    return actor
+  }
+  return { get, all: () => [...known.values()] }
+}
+
+/** The actors of one process, one SQLite file each: `datasets/<id>.sqlite`, `runs/<id>.sqlite`. */
+export function openActors(around: Surroundings): ActorHost {
+  const files: NodeStorage[] = []
+  const alarms = new Map<string, NodeJS.Timeout>()
+  let closed = false
+
+  function storageAt(kind: 'datasets' | 'runs', id: string, options: NodeStorageOptions): NodeStorage {
+    mkdirSync(join(around.folder, kind), { recursive: true })
+    const storage = new NodeStorage(join(around.folder, kind, `${id}.sqlite`), options)
+    files.push(storage)
+    return storage
+  }
+
+  const datasets = registry((id) => {
+    // A charge lost to a power cut would be spent twice, and nothing else would know: these files are always synced.
+    const storage = storageAt('datasets', id, { synchronous: 'full' })
+    return DatasetActor.open({ storage, now: around.now })
+  })
+  const ledger: DatasetLedger = {
+    charge: async (dataset, charge, options) => (await datasets.get(dataset)).charge(charge, options),
+  }
+
+  function setAlarm(id: string, at: number | null): void {
+    clearTimeout(alarms.get(id))
+    alarms.delete(id)
+    if (at === null || closed) return
+    const ms = Math.min(Math.max(0, at - around.now()), MAX_TIMER_MS)
+    const ring = () => {
+      runs.get(id).then(
+        (run) => run.alarm(),
+        () => around.log({ event: 'fault', run: id, code: 'open' }),
+      )
+    }
+    alarms.set(id, setTimeout(ring, ms))
+  }
+
+  const runs = registry((id) =>
+    Run.open({
+      storage: storageAt('runs', id, around.storage),
+      objects: around.objects,
+      datasets: ledger,
+      now: around.now,
+      setAlarm: (at) => setAlarm(id, at),
+      ring: (topic) => around.bell.ring(topic),
+      announce: async (run, state) => around.directory.noteRun(run, state),
+      onFault: (run, code) => around.log({ event: 'fault', run, code }),
+      ...(around.checkpointEvery === undefined ? {} : { checkpointEvery: around.checkpointEvery }),
+    }),
+  )
+
+  async function close(): Promise<void> {
+    closed = true
+    for (const timer of alarms.values()) clearTimeout(timer)
+    for (const run of runs.all()) await run.then((actor) => actor.idle()).catch(() => undefined)
+    for (const file of files) file.close()
+  }
+
+  return { datasets, runs, close }
+}

@@ -1,0 +1,131 @@
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { type ActorStorage, type SqlCursor, type SqlValue, StorageError } from '../storage/index.ts'
+
+/** A Durable Object refuses more; refused here too, so that what passes here runs there. */
+const MAX_BOUND_PARAMETERS = 100
+const SQLITE_FULL = 13
+/** The shared-memory file of the WAL could not grow: a full disk. */
+const SQLITE_IOERR_SHMSIZE = 4874
+
+export interface NodeStorageOptions {
+  /**
+   * `normal`: a commit outlives a killed process, yet power loss may take the newest commits back (the log in the object
+   * store then stands ahead, and the run refuses to go on rather than spend twice). `full`: outlives power loss, at one
+   * fsync a commit.
+   */
+  readonly synchronous?: 'normal' | 'full'
+}
+
+/** The storage of a Durable Object over one SQLite file: `sql.exec()` and `transactionSync()`. */
+export class NodeStorage implements ActorStorage {
+  readonly #db: DatabaseSync
+  readonly #statements = new Map<string, StatementSync>()
+  #depth = 0
+
+  constructor(path: string, { synchronous = 'normal' }: NodeStorageOptions = {}) {
+    this.#db = guard(() => new DatabaseSync(path, { timeout: 5000, enableForeignKeyConstraints: true }))
+    guard(() => this.#db.exec(`PRAGMA journal_mode=wal; PRAGMA synchronous=${synchronous}`))
+  }
+
+  readonly sql = { exec: (query: string, ...bindings: unknown[]): SqlCursor => this.#exec(query, bindings) }
+
+  /** BEGIN IMMEDIATE outside, a SAVEPOINT inside: a thrown error takes back exactly its own level. */
+  transactionSync<T>(work: () => T): T {
+    const level = this.#depth
+    this.#command(level === 0 ? 'BEGIN IMMEDIATE' : `SAVEPOINT s${level}`)
+    this.#depth = level + 1
+    try {
+      const result = work()
+      this.#command(level === 0 ? 'COMMIT' : `RELEASE s${level}`)
+      return result
+    } catch (error) {
+      this.#undo(level)
+      throw error
+    } finally {
+      this.#depth = level
+    }
+  }
+
+  close(): void {
+    this.#statements.clear()
+    this.#db.close()
+  }
+
+  /** SQLite itself may have rolled back already (a full disk does that); there is nothing left to undo then. */
+  #undo(level: number): void {
+    if (!this.#db.isTransaction) return
+    this.#command(level === 0 ? 'ROLLBACK' : `ROLLBACK TO s${level}`)
+    if (level > 0) this.#command(`RELEASE s${level}`)
+  }
+
+  #command(sql: string): void {
+    guard(() => this.#db.exec(sql))
+  }
+
+  #exec(query: string, bindings: unknown[]): SqlCursor {
+    if (bindings.length > MAX_BOUND_PARAMETERS) throw new RangeError('more than 100 bound parameters')
+    const values = bindings.map(boundValue)
+    return guard(() => {
+      const statement = this.#prepare(query)
+      const rows = statement.all(...values) as unknown as SqlValue[][]
+      return cursorOf(
+        statement.columns().map(({ name }) => name),
+        rows,
+      )
+    })
+  }
+
+  #prepare(query: string): StatementSync {
+    const known = this.#statements.get(query)
+    if (known) return known
+    const statement = this.#db.prepare(query)
+    statement.setReturnArrays(true)
+    this.#statements.set(query, statement)
+    return statement
+  }
+}
+
+/** A Durable Object loses digits of an integer beyond 2^53 without a word: refused, store it as text. */
+function boundValue(value: unknown): string | number | null | Uint8Array {
+  if (value === null || value === undefined) return null
+  if (typeof value === 'string' || value instanceof Uint8Array) return value
+  if (value instanceof ArrayBuffer) return new Uint8Array(value)
+  if (typeof value !== 'number') throw new TypeError('a bound value is a string, number, blob or null')
+  if (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value))) {
+    throw new RangeError('a bound number is finite, and an integer is below 2^53')
+  }
+  return value
+}
+
+function cursorOf(columnNames: string[], rows: SqlValue[][]): SqlCursor {
+  const record = (row: SqlValue[]) => Object.fromEntries(columnNames.map((name, i) => [name, row[i] ?? null]))
+  let at = 0
+  return {
+    columnNames,
+    next() {
+      const row = rows[at++]
+      return row === undefined ? { done: true } : { done: false, value: record(row) }
+    },
+    toArray: () => rows.slice(at).map(record),
+    one() {
+      if (rows.length !== 1) throw new RangeError('not exactly one row')
+      return record(rows[0]!)
+    },
+    raw: () => ({ toArray: () => rows.slice(at) }),
+  }
+}
+
+function guard<T>(work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    const code = errcodeOf(error)
+    if (code === undefined) throw error
+    throw new StorageError(code === SQLITE_FULL || code === SQLITE_IOERR_SHMSIZE ? 'full' : 'unavailable', code)
+  }
+}
+
+function errcodeOf(error: unknown): number | undefined {
+  if (!(error instanceof Error) || !('errcode' in error)) return undefined
+  return typeof error.errcode === 'number' ? error.errcode : undefined
+}

@@ -1,0 +1,111 @@
+import { parseArgs } from 'node:util'
+import type { S3Options } from '../objects/index.ts'
+
+export interface HostOptions {
+  /** Everything the coordinator keeps. */
+  readonly dataDir: string
+  /** 0: any free one. */
+  readonly port?: number
+  readonly host?: string
+  /** Address that workers reach the coordinator by, where it is not that of the socket. */
+  readonly publicUrl?: string
+  /** Objects in a bucket; else in `<dataDir>/objects`. */
+  readonly s3?: S3Options
+  /** An admin token of the operator's choice; else one is made and kept in `<dataDir>/admin-token`. */
+  readonly adminToken?: string
+  /** `full`: run databases outlive power loss too, at one fsync a commit. Dataset ledgers always do. */
+  readonly synchronous?: 'normal' | 'full'
+  readonly checkpointEvery?: number
+  /** Where log lines go; left out: nowhere. */
+  readonly log?: (line: string) => void
+}
+
+export const HELP = `sotto coordinator
+
+  npm start -- [--data DIR] [--port N] [--host ADDRESS]
+
+  --data DIR      folder for everything it keeps (default .sotto)
+  --port N        port to listen at (default 8787)
+  --host ADDRESS  address to listen at (default 127.0.0.1)
+  --help          this text
+
+Environment
+  SOTTO_S3_BUCKET        keep objects in this bucket instead of DIR/objects, with
+  SOTTO_S3_ENDPOINT      its endpoint (left out: AWS), SOTTO_S3_REGION its region,
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
+  SOTTO_ADMIN_TOKEN      an admin token of your choice, 32 characters or more; else one is made in DIR/admin-token
+  SOTTO_PUBLIC_URL       address that workers reach this coordinator by (default: that of the socket)
+  SOTTO_SYNCHRONOUS      "full": run databases outlive power loss, at one fsync a commit (default "normal")
+`
+
+export class SettingsError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'SettingsError'
+  }
+}
+
+/** Settings of a coordinator started from a shell, or null where only help was asked for. @throws SettingsError */
+export function readSettings(args: string[], env: NodeJS.ProcessEnv): HostOptions | null {
+  const values = parsed(args)
+  if (values.help) return null
+  const port = Number(values.port)
+  if (!/^\d{1,5}$/.test(values.port) || port > 65_535) throw new SettingsError('--port is a number from 0 to 65535')
+  const synchronous = env.SOTTO_SYNCHRONOUS ?? 'normal'
+  if (synchronous !== 'normal' && synchronous !== 'full') {
+    throw new SettingsError('SOTTO_SYNCHRONOUS is "normal" or "full"')
+  }
+  const adminToken = env.SOTTO_ADMIN_TOKEN
+  if (adminToken !== undefined && !/^[A-Za-z0-9_-]{32,200}$/.test(adminToken)) {
+    throw new SettingsError('SOTTO_ADMIN_TOKEN has 32 to 200 letters, digits, "_" or "-"')
+  }
+  const publicUrl = env.SOTTO_PUBLIC_URL?.replace(/\/+$/, '')
+  const s3 = s3Settings(env)
+  return {
+    dataDir: values.data,
+    port,
+    host: values.host,
+    synchronous,
+    ...(publicUrl === undefined ? {} : { publicUrl }),
+    ...(adminToken === undefined ? {} : { adminToken }),
+    ...(s3 === undefined ? {} : { s3 }),
+  }
+}
+
+function parsed(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      options: {
+        data: { type: 'string', default: '.sotto' },
+        port: { type: 'string', default: '8787' },
+        host: { type: 'string', default: '127.0.0.1' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    }).values
+  } catch (error) {
+    throw new SettingsError(error instanceof Error ? error.message : 'unknown option')
+  }
+}
+
+function s3Settings(env: NodeJS.ProcessEnv): S3Options | undefined {
+  const bucket = env.SOTTO_S3_BUCKET
+  const endpoint = env.SOTTO_S3_ENDPOINT
+  if (bucket === undefined) {
+    if (endpoint !== undefined) throw new SettingsError('SOTTO_S3_ENDPOINT needs SOTTO_S3_BUCKET')
+    return undefined
+  }
+  const accessKeyId = env.AWS_ACCESS_KEY_ID
+  const secretAccessKey = env.AWS_SECRET_ACCESS_KEY
+  if (accessKeyId === undefined || secretAccessKey === undefined) {
+    throw new SettingsError('SOTTO_S3_BUCKET needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY')
+  }
+  const region = env.SOTTO_S3_REGION
+  return {
+    bucket,
+    accessKeyId,
+    secretAccessKey,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(region === undefined ? {} : { region }),
+  }
+}

@@ -1,0 +1,113 @@
+import type { webcrypto } from 'node:crypto'
+import { type Lease, type Report, reportBytes, type UnsignedReport } from '../../shared/api/index.ts'
+import { replayStart, stateHash } from '../../shared/zo/index.ts'
+import type { Answer, Client } from './client.ts'
+
+const toBase64 = (bytes: ArrayBuffer) => Buffer.from(bytes).toString('base64')
+
+/** Signs as a worker does. */
+export class Signer {
+  readonly publicKey: string
+  readonly #key: webcrypto.CryptoKey
+
+  private constructor(publicKey: string, key: webcrypto.CryptoKey) {
+    this.publicKey = publicKey
+    this.#key = key
+  }
+
+  static async create(): Promise<Signer> {
+    const made = await crypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])
+    const pair = made as webcrypto.CryptoKeyPair
+    return new Signer(toBase64(await crypto.subtle.exportKey('raw', pair.publicKey)), pair.privateKey)
+  }
+
+  async sign(report: UnsignedReport): Promise<Report> {
+    return { ...report, signature: toBase64(await crypto.subtle.sign('Ed25519', this.#key, reportBytes(report))) }
+  }
+}
+
+/** A worker that evaluates nothing: it leases, and reports made-up integers. */
+export class FakeWorker {
+  readonly client: Client
+  readonly signer: Signer
+  readonly dataset: string
+  readonly id: string
+
+  private constructor(client: Client, signer: Signer, made: { id: string; dataset: string }) {
+    this.client = client
+    this.signer = signer
+    this.id = made.id
+    this.dataset = made.dataset
+  }
+
+  /** Makes a worker of a dataset and enrols its key. */
+  static async enrol(admin: Client, dataset: string): Promise<FakeWorker> {
+    const { body } = await admin.post('/v1/workers', { dataset })
+    const client = admin.with(body.token)
+    const signer = await Signer.create()
+    await client.put('/v1/workers/self/key', { publicKey: signer.publicKey })
+    return new FakeWorker(client, signer, body)
+  }
+
+  /** The same worker, after the coordinator moved to another address. */
+  at(client: Client): FakeWorker {
+    return new FakeWorker(client.with(this.client.token!), this.signer, this)
+  }
+
+  async lease(waitSeconds = 0): Promise<Lease | null> {
+    const { status, body } = await this.client.post('/v1/leases', { waitSeconds })
+    if (status === 204) return null
+    if (status !== 200) throw new Error(`lease: ${body.code}`)
+    return body
+  }
+
+  /** A signed report of made-up integers for a lease. */
+  async report(lease: Lease, integers: number[]): Promise<Report> {
+    const { id, run, specHash, dataset, round } = lease
+    const { body } = await this.client.get(`/v1/runs/${run}`)
+    const hash = body.stateHash ?? stateHash(replayStart(body.spec).state)
+    return await this.signer.sign({ run, specHash, lease: id, dataset, round, stateHash: hash, integers })
+  }
+
+  async send(lease: Lease, integers: number[]): Promise<Answer> {
+    return await this.put(await this.report(lease, integers))
+  }
+
+  async put(report: Report): Promise<Answer> {
+    return await this.client.put(`/v1/leases/${report.lease}/report`, report)
+  }
+
+  /** Works until the run ends. `length` tells how many integers a round wants. */
+  async work(run: string, length: (round: number) => number): Promise<void> {
+    for (;;) {
+      const lease = await this.lease(1)
+      if (lease) {
+        const integers = Array.from({ length: length(lease.round) }, () => Math.floor(Math.random() * 2e6 - 1e6))
+        const { status, body } = await this.send(lease, integers)
+        if (status !== 200 && body.code !== 'lease_closed') throw new Error(`report: ${body.code}`)
+      }
+      const { body } = await this.client.get(`/v1/runs/${run}`)
+      if (body.state !== 'running') return
+    }
+  }
+}
+
+/** Registers datasets and a model with its files. @returns the model id */
+export async function setStage(
+  admin: Client,
+  given: {
+    datasets: { id: string; epsilon?: number; units?: number }[]
+    files: Record<string, Uint8Array>
+    manifest: unknown
+  },
+): Promise<string> {
+  for (const { id, epsilon = 20, units = 1000 } of given.datasets) {
+    await admin.post('/v1/datasets', { id, units, unit: 'record', budget: { epsilon, delta: 1e-5 } })
+  }
+  const { body } = await admin.post('/v1/models', given.manifest)
+  for (const { path, url } of body.uploads) {
+    const { ok } = await fetch(url, { method: 'PUT', body: given.files[path]!.slice() })
+    if (!ok) throw new Error('upload refused')
+  }
+  return body.id
+}

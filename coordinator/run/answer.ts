@@ -1,0 +1,64 @@
+import type { Run as RunAnswer } from '../../shared/api/index.ts'
+import { totalRounds } from '../../shared/zo/index.ts'
+import type { Fault } from './store.ts'
+import type { RunView } from './view.ts'
+
+export type RunState = RunAnswer['state']
+/** A run as the API tells it, but for the signed URL of its adapter. */
+export type RunFacts = Omit<RunAnswer, 'adapter'> & { adapter: Omit<NonNullable<RunAnswer['adapter']>, 'url'> | null }
+
+const REASONS = {
+  log_conflict: 'log_conflict: the object store holds another segment under a key of this log',
+  ledger_behind_log: 'ledger_behind_log: the object store holds more of this log than the coordinator knows',
+  log_broken: 'log_broken: the log in the database of the coordinator does not verify',
+  replay_mismatch: 'replay_mismatch: the log leads to another state than it says',
+} as const
+
+/** A log that may not go on has failed, whatever its last record says. */
+export function stateOf({ view, fault }: { view: RunView; fault: Fault | null }): RunState {
+  if (view.end) return view.end.outcome
+  return fault ? 'failed' : 'running'
+}
+
+export function describeRun(facts: {
+  view: RunView
+  fault: Fault | null
+  reason: string | null
+  traffic: ReadonlyMap<string, { reports: number; bytes: number }>
+}): RunFacts {
+  const { view, fault, traffic } = facts
+  const { losses } = view
+  return {
+    id: view.id,
+    specHash: view.specHash,
+    spec: view.spec,
+    state: stateOf(facts),
+    reason: reasonOf(facts),
+    created: view.created,
+    round: view.open?.round ?? view.closed,
+    rounds: totalRounds(view.spec.stages),
+    privateLoss: losses.length === 0 ? null : losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
+    spent: [...view.accounts].map(([dataset, { epsilon, charges }]) => ({
+      dataset,
+      epsilon,
+      charges,
+      ...(traffic.get(dataset) ?? { reports: 0, bytes: 0 }),
+    })),
+    stateHash: view.stateHash,
+    head: { size: view.head.size, hash: view.head.hash },
+    adapter: fault && !view.end ? null : (view.end?.adapter ?? null),
+  }
+}
+
+function reasonOf({
+  view,
+  fault,
+  reason,
+}: {
+  view: RunView
+  fault: Fault | null
+  reason: string | null
+}): string | null {
+  if (!view.end) return fault && REASONS[fault]
+  return view.end.outcome === 'budget_exhausted' ? (reason ?? 'a budget is exhausted') : null
+}

@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest'
+import { StoreError } from '../objects/index.ts'
+import { auditLog } from '../rehearsal/audit.ts'
+import { type Mishap, type Player, Theatre } from '../rehearsal/theatre.ts'
+import { StorageError } from '../storage/index.ts'
+
+const REQUEST = {
+  stages: [
+    { rounds: 2, learningRate: 0.1, radius: 0.01, directions: 2, clip: 1, samplingRate: 0.1 },
+    { rounds: 1, learningRate: 0.1, radius: 0.01, directions: 2, clip: 1, samplingRate: 0.1 },
+  ],
+}
+
+async function setUp(): Promise<{ theatre: Theatre; players: Player[] }> {
+  const theatre = new Theatre({ checkpointEvery: 2 })
+  await theatre.addDataset('north')
+  await theatre.addDataset('south')
+  await theatre.restart()
+  return { theatre, players: [await theatre.player('w-north', 'north'), await theatre.player('w-south', 'south')] }
+}
+
+const isFault = (error: unknown) => error instanceof StoreError || error instanceof StorageError
+
+/** Does it again until it goes through: after each fault in a new process, or in the same. */
+async function persist<T>(theatre: Theatre, restarts: boolean, work: () => Promise<T>): Promise<T> {
+  for (let attempt = 0; attempt < 5; attempt++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isFault(error)) throw error
+      if (restarts) await persist(theatre, false, () => theatre.restart())
+    }
+  }
+  throw new Error('the fault did not pass')
+}
+
+/** A whole run, from create to the end, with leases checked against the object store as they are given. */
+async function wholeRun(mishap: Mishap | null, restarts: boolean) {
+  const { theatre, players } = await setUp()
+  theatre.stagehand.writes = 0
+  theatre.stagehand.mishap = mishap
+  const spec = theatre.spec(REQUEST)
+  await persist(theatre, restarts, () => theatre.run.create(theatre.runId, spec))
+  for (let turn = 0; turn < 12; turn++) {
+    for (const player of players) {
+      await persist(theatre, restarts, async () => {
+        const lease = await theatre.run.takeLease(player)
+        if (!lease) return
+        const charged = theatre.log().records.some((record) => record.type === 'charge' && record.lease === lease.id)
+        expect(charged, 'a lease stands for a stored charge').toBe(true)
+        const report = await theatre.reportFor(player, lease)
+        await persist(theatre, restarts, () => theatre.run.report(player, lease.id, report))
+      })
+      await theatre.run.idle()
+    }
+  }
+  theatre.stagehand.mishap = null
+  return theatre
+}
+
+/** What must hold at the end of every row: one history, complete, each lease charged once in log and ledger alike. */
+function check(theatre: Theatre): void {
+  const { records } = theatre.log()
+  expect(records.at(-1)).toMatchObject({ type: 'end', outcome: 'completed' })
+  const audited = auditLog(records)
+  expect(records.at(-1)).toMatchObject({ stateHash: audited.stateHash })
+  for (const id of ['north', 'south']) {
+    expect(theatre.dataset(id).describe()?.spent).toEqual({ epsilon: audited.epsilon[id], charges: 3 })
+  }
+  expect(records.filter((record) => record.type === 'charge')).toHaveLength(6)
+}
+
+describe('every write of a run, lost or kept but reported lost', async () => {
+  const reference = await wholeRun(null, false)
+  const { writes } = reference.stagehand
+  check(reference)
+  const { stateHash } = auditLog(reference.log().records)
+
+  it('has writes enough to be worth a table', () => expect(writes).toBeGreaterThan(40))
+
+  for (const mode of ['lost', 'kept'] as const) {
+    for (const restarts of [true, false]) {
+      it(`converges after each ${mode} write, ${restarts ? 'in a new process' : 'in the same process'}`, async () => {
+        for (let at = 0; at < writes; at++) {
+          const theatre = await wholeRun({ at, mode }, restarts)
+          check(theatre)
+          expect(auditLog(theatre.log().records).stateHash, `write ${at}`).toBe(stateHash)
+        }
+      })
+    }
+  }
+})

@@ -1,0 +1,40 @@
+import type { RunEvent } from '../../shared/api/index.ts'
+import type { RunRecord } from '../../shared/ledger/index.ts'
+import { totalRounds } from '../../shared/zo/index.ts'
+import { Account } from './view.ts'
+
+/** Turns records into events, in order from the first: what is spent so far is counted on the way. */
+export class EventFold {
+  #accounts = new Map<string, Account>()
+
+  /** The event of a record, or null where there is none. */
+  push(record: RunRecord): RunEvent | null {
+    const { seq, time } = record
+    switch (record.type) {
+      case 'spec': {
+        const { datasets, budget, stages } = record.spec
+        this.#accounts = new Map(datasets.map(({ id }) => [id, new Account(budget.delta)]))
+        return { type: 'run.created', seq, time, rounds: totalRounds(stages) }
+      }
+      case 'open':
+        return { type: 'round.opened', seq, time, round: record.round }
+      case 'charge':
+        this.#accounts.get(record.dataset)?.add(record.event)
+        return null
+      case 'close': {
+        const { round, privateLoss = null, stateHash } = record
+        return { type: 'round.closed', seq, time, round, privateLoss, stateHash, spent: this.#spent() }
+      }
+      case 'void':
+        return { type: 'lease.lost', seq, time, round: record.round, dataset: record.dataset }
+      case 'end':
+        return { type: 'run.ended', seq, time, state: record.outcome }
+      case 'stage':
+        return null
+    }
+  }
+
+  #spent(): Record<string, number> {
+    return Object.fromEntries([...this.#accounts].map(([id, account]) => [id, account.epsilon]))
+  }
+}

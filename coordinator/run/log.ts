@@ -1,0 +1,146 @@
+import {
+  appendEntries,
+  EMPTY_LOG,
+  type RunEntry,
+  type RunRecord,
+  readSegment,
+  segmentKey,
+} from '../../shared/ledger/index.ts'
+import { commitObject, type ObjectStore, StoreError } from '../objects/store.ts'
+import type { Fault, RunStore, StoredSegment } from './store.ts'
+import { foldRecord, type RunView, viewOfSpec } from './view.ts'
+
+/** The log of one run as the actor holds it: what is stored, folded into a view, and at most one staged segment. */
+export interface LoadedLog {
+  readonly id: string
+  /** Null before the spec record is stored. */
+  view: RunView | null
+  staged: StoredSegment | null
+  fault: Fault | null
+  reason: string | null
+}
+
+/**
+ * The commit of a run (each arrow is a crash window): stage the segment in the actor's database -> create it in the object
+ * store -> mark it stored -> only then believe it. What is staged is stored at the next start by the same function.
+ */
+export class RunLog {
+  readonly #store: RunStore
+  readonly #objects: ObjectStore
+  readonly #loaded: LoadedLog
+  #inspected = false
+
+  private constructor(store: RunStore, objects: ObjectStore, loaded: LoadedLog) {
+    this.#store = store
+    this.#objects = objects
+    this.#loaded = loaded
+  }
+
+  /** Reads the log from the actor's database, every record checked again. A new run gets an empty one. */
+  static load(store: RunStore, objects: ObjectStore, newId?: string): RunLog | null {
+    const row = store.load()
+    if (!row) {
+      if (newId === undefined) return null
+      return new RunLog(store, objects, { id: newId, view: null, staged: null, fault: null, reason: null })
+    }
+    const { id, fault, reason, staged, segments } = row
+    const log = new RunLog(store, objects, { id, view: null, staged, fault, reason })
+    try {
+      for (const segment of segments) log.#fold(segment)
+    } catch {
+      log.#fail('log_broken')
+    }
+    return log
+  }
+
+  get id(): string {
+    return this.#loaded.id
+  }
+
+  get view(): RunView | null {
+    return this.#loaded.view
+  }
+
+  get fault(): Fault | null {
+    return this.#loaded.fault
+  }
+
+  get reason(): string | null {
+    return this.#loaded.reason
+  }
+
+  /** The spec of a log that holds its first record, staged or stored. */
+  firstRecord(): RunRecord | null {
+    const { staged } = this.#loaded
+    const text = staged?.first === 0 ? staged.text : this.#store.segmentsFrom(0, 1)[0]?.text
+    return text === undefined ? null : (readSegment(EMPTY_LOG, text).records[0] ?? null)
+  }
+
+  /**
+   * Compares the bucket with the log, once in a process: the last segment must lie there with our bytes, and none after it.
+   * A bucket ahead means that this database was rolled back: going on would spend privacy that it forgot.
+   */
+  async inspect(): Promise<void> {
+    const { view, id, staged } = this.#loaded
+    if (this.#inspected || this.fault) return
+    if (view) {
+      const last = this.#store.segmentsFrom(view.head.size - 1, 1)[0]
+      if (last) await this.#commitObject(last)
+      const ahead = segmentKey(id, view.head.size)
+      if (!staged && (await this.#objects.size(ahead)) !== null) return this.#fail('ledger_behind_log')
+    }
+    this.#inspected = true
+  }
+
+  /** Stores the staged segment, if there is one. @throws StoreError while the object store does not take it. */
+  async flush(): Promise<void> {
+    const { staged } = this.#loaded
+    if (!staged || this.fault) return
+    await this.#commitObject(staged)
+    if (this.fault) return
+    this.#store.markStored(staged.first)
+    this.#fold(staged)
+    this.#loaded.staged = null
+  }
+
+  /** Appends entries as one segment. They are in the log when this returns; when it throws, they may come to be later. */
+  async append(entries: readonly RunEntry[], now: number, reason?: string): Promise<void> {
+    await this.flush()
+    if (this.fault) return
+    const { segment } = appendEntries(this.view?.head ?? EMPTY_LOG, entries, now)
+    const staged = { first: segment.first, text: segment.text }
+    this.#store.stage(staged, { id: this.id, reason })
+    this.#loaded.staged = staged
+    this.#loaded.reason = reason ?? this.#loaded.reason
+    await this.flush()
+  }
+
+  /** Marks the log as one that may not go on. */
+  fail(fault: Fault): void {
+    this.#fail(fault)
+  }
+
+  async #commitObject(segment: StoredSegment): Promise<void> {
+    const bytes = new TextEncoder().encode(segment.text)
+    try {
+      await commitObject(this.#objects, segmentKey(this.id, segment.first), bytes)
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== 'conflict') throw error
+      this.#fail('log_conflict')
+    }
+  }
+
+  #fail(fault: Fault): void {
+    this.#store.setFault(fault)
+    this.#loaded.fault = fault
+  }
+
+  #fold(segment: StoredSegment): void {
+    const { records, head } = readSegment(this.view?.head ?? EMPTY_LOG, segment.text)
+    for (const record of records) {
+      if (record.type === 'spec') this.#loaded.view = viewOfSpec(record)
+      if (this.view) foldRecord(this.view, record)
+    }
+    if (this.view) this.view.head = head
+  }
+}

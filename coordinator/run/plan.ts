@@ -1,0 +1,187 @@
+import type { z } from 'zod'
+import { MAX_INTEGER, type RunRequest, type RunSpec, runSpecSchema, type stageSchema } from '../../shared/api/index.ts'
+import {
+  calibrateNoise,
+  type EventCount,
+  gaussianEvent,
+  noiseDeviation,
+  PrivacyError,
+  spend,
+} from '../../shared/privacy/index.ts'
+import { reportLength, spaceDimension, totalRounds } from '../../shared/zo/index.ts'
+
+type Stage = z.infer<typeof stageSchema>
+
+/** Why a request can not become a run. */
+export class PlanError extends Error {
+  readonly code: 'budget_impossible' | 'bad_request'
+  /** Names of fields, never values. */
+  readonly fields: string
+  constructor(code: PlanError['code'], fields: string, cause?: unknown) {
+    super(`plan: ${code}: ${fields}`, { cause })
+    this.name = 'PlanError'
+    this.code = code
+    this.fields = fields
+  }
+}
+
+export interface PlannedRun {
+  readonly spec: RunSpec
+  /** One charge a round, by stage. */
+  readonly events: readonly EventCount[]
+  /** The same with the spare charges, at the dearest stage. */
+  readonly eventsWithSpares: readonly EventCount[]
+  readonly epsilon: number
+  readonly epsilonWithSpares: number
+}
+
+export type DatasetFacts = RunSpec['datasets'][number]
+
+/** Digits of a proposed noise multiplier: a tidy number in the spec, rounded up, so that privacy never pays for tidiness. */
+const NOISE_DIGITS = 5
+/** Points of the curve of epsilon by round. */
+const CURVE_POINTS = 200
+/** Steps of the grid in a clip, where the request leaves the grid out. */
+const DEFAULT_GRID_STEPS = 2 ** 20
+/** Standard deviations of noise that a report must have room for: never met. */
+const NOISE_REACH = 40
+
+/**
+ * Fills in what a request leaves out: grid, spare charges, quorum, and the smallest noise that pays for all rounds and spares.
+ * @throws PlanError
+ */
+export function planRun(request: RunRequest, given: { datasets: readonly DatasetFacts[]; seed: string }): PlannedRun {
+  const rounds = request.stages.reduce((sum, stage) => sum + stage.rounds, 0)
+  const spareCharges = request.spareCharges ?? Math.max(4, Math.ceil(0.05 * rounds))
+  const stages = withNoise(request, spareCharges)
+  const parsed = runSpecSchema.safeParse({
+    version: 1,
+    model: request.model,
+    task: request.task,
+    space: request.space,
+    clipping: 'joint',
+    stages,
+    datasets: given.datasets,
+    neighbours: 'add-remove',
+    trust: 'local',
+    budget: request.budget,
+    spareCharges,
+    quorum: request.quorum ?? given.datasets.length,
+    deadlineSeconds: request.deadlineSeconds,
+    leaseSeconds: request.leaseSeconds,
+    seed: given.seed,
+  })
+  if (!parsed.success) throw new PlanError('bad_request', fieldsOf(parsed.error))
+  checkGrid(parsed.data)
+  return priced(parsed.data)
+}
+
+function priced(spec: RunSpec): PlannedRun {
+  const { delta } = spec.budget
+  const events = spec.stages.map((stage) => ({ event: gaussianEvent(stage), count: stage.rounds }))
+  const eventsWithSpares = withSpares(events, spec.spareCharges, delta)
+  const { epsilon } = spend(events, delta)
+  const { epsilon: epsilonWithSpares } = spend(eventsWithSpares, delta)
+  if (!(epsilonWithSpares <= spec.budget.epsilon)) throw new PlanError('budget_impossible', 'budget')
+  return { spec, events, eventsWithSpares, epsilon, epsilonWithSpares }
+}
+
+/** Lost leases may fall into any stage: the spares are priced at the stage where they cost most. */
+function withSpares(events: readonly EventCount[], count: number, delta: number): EventCount[] {
+  if (count === 0) return [...events]
+  const options = events.map(({ event }) => [...events, { event, count }])
+  return options.reduce((most, option) => (spend(option, delta).epsilon > spend(most, delta).epsilon ? option : most))
+}
+
+function withNoise(request: RunRequest, spareCharges: number): Stage[] {
+  const given = request.stages.filter((stage) => stage.noiseMultiplier !== undefined)
+  if (given.length > 0 && given.length < request.stages.length) {
+    throw new PlanError('bad_request', 'stages.noiseMultiplier: for all stages or for none')
+  }
+  const common = given.length > 0 ? undefined : calibrated(request, spareCharges)
+  return request.stages.map((stage) => ({
+    ...stage,
+    grid: stage.grid ?? stage.clip / DEFAULT_GRID_STEPS,
+    noiseMultiplier: (stage.noiseMultiplier ?? common)!,
+  }))
+}
+
+/** The least common noise for all stages; spares are priced at the highest sampling rate, the dearest at equal noise. */
+function calibrated(request: RunRequest, spareCharges: number): number {
+  const { epsilon: targetEpsilon, delta } = request.budget
+  const samplingRate = Math.max(...request.stages.map((stage) => stage.samplingRate))
+  const stages = [...request.stages.map(({ samplingRate, rounds }) => ({ samplingRate, rounds }))]
+  try {
+    const least = calibrateNoise({
+      targetEpsilon,
+      delta,
+      stages: [...stages, { samplingRate, rounds: spareCharges }],
+    })
+    return roundUp(least.noiseMultiplier, NOISE_DIGITS)
+  } catch (error) {
+    if (!(error instanceof PrivacyError)) throw error
+    throw new PlanError(error.code === 'unreachable_target' ? 'budget_impossible' : 'bad_request', 'budget', error)
+  }
+}
+
+/** The least number of some significant digits that is not below `value`. */
+export function roundUp(value: number, digits: number): number {
+  const rounded = Number(value.toPrecision(digits))
+  if (rounded >= value) return rounded
+  const step = 10 ** (Math.floor(Math.log10(value)) + 1 - digits)
+  return Number((rounded + step).toPrecision(digits))
+}
+
+/** A grid that clipping takes, and a report that no honest worker can overflow. */
+function checkGrid(spec: RunSpec): void {
+  const units = Math.max(...spec.datasets.map((d) => d.units))
+  for (const stage of spec.stages) {
+    try {
+      const deviation = noiseDeviation({ ...stage, clipping: spec.clipping })
+      const reach = units * (stage.clip / stage.grid) + NOISE_REACH * deviation
+      if (reach > MAX_INTEGER) throw new PlanError('bad_request', 'stages.grid: too fine for the number of units')
+    } catch (error) {
+      if (!(error instanceof PrivacyError)) throw error
+      throw new PlanError('bad_request', 'stages.clip, stages.grid', error)
+    }
+  }
+}
+
+function fieldsOf(error: z.ZodError): string {
+  return [...new Set(error.issues.map((issue) => issue.path.join('.') || issue.message))].join(', ')
+}
+
+/** Spend after evenly spaced rounds, at most 200 points, the last at the last round. */
+export function epsilonCurve(events: readonly EventCount[], delta: number): number[] {
+  const rounds = events.reduce((sum, { count }) => sum + count, 0)
+  const points = Math.min(rounds, CURVE_POINTS)
+  return Array.from({ length: points }, (_, i) => {
+    let left = Math.round(((i + 1) * rounds) / points)
+    const sofar = events.map(({ event, count }) => {
+      const taken = Math.min(count, left)
+      left -= taken
+      return { event, count: taken }
+    })
+    return spend(sofar, delta).epsilon
+  })
+}
+
+/** What a plan says of the work: dimension, forward passes, bytes. */
+export function workOf(spec: RunSpec) {
+  const units = spec.datasets.reduce((sum, d) => sum + d.units, 0)
+  return {
+    rounds: totalRounds(spec.stages),
+    dimension: spaceDimension(spec.space),
+    forwardPasses: spec.stages.reduce((sum, s) => sum + s.rounds * s.samplingRate * units * 2 * s.directions, 0),
+    bytesPerReport: Math.max(...spec.stages.map((stage) => reportBytes(reportLength(stage)))),
+  }
+}
+
+/** Names, hash, signature and punctuation of a report, at their longest. */
+const REPORT_FRAME_BYTES = 600
+/** A sign, the digits of MAX_INTEGER and a comma. */
+const INTEGER_BYTES = String(MAX_INTEGER).length + 2
+
+function reportBytes(length: number): number {
+  return REPORT_FRAME_BYTES + INTEGER_BYTES * length
+}

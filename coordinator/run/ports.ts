@@ -1,0 +1,39 @@
+import type { Charge } from '../dataset/index.ts'
+import type { ObjectStore } from '../objects/store.ts'
+import type { ActorStorage } from '../storage/index.ts'
+
+export type ChargeAnswer = 'charged' | 'exceeded' | 'conflict' | 'unknown'
+
+/** The dataset actors as a run sees them. */
+export interface DatasetLedger {
+  /** `dryRun`: what the charge would be answered, charging nothing. */
+  charge(dataset: string, charge: Charge, options?: { dryRun?: boolean }): Promise<ChargeAnswer>
+}
+
+export interface RunPorts {
+  readonly storage: ActorStorage
+  readonly objects: ObjectStore
+  readonly datasets: DatasetLedger
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+  /** Asks for `alarm()` at a time, in place of what was asked before; null for none. */
+  readonly setAlarm: (at: number | null) => void
+  /** Tells those who wait for a topic that there is news. */
+  readonly ring: (topic: string) => void
+  /** Tells the directory how the run stands, after its log said so. */
+  readonly announce: (
+    run: string,
+    state: 'running' | 'completed' | 'cancelled' | 'budget_exhausted' | 'failed',
+  ) => Promise<void>
+  /** A fault of work that nobody waits for; the code alone. */
+  readonly onFault: (run: string, code: string) => void
+  /** Closed rounds between two checkpoints. */
+  readonly checkpointEvery?: number
+}
+
+/** Who asks, as the token said. */
+export interface WorkerCaller {
+  readonly id: string
+  readonly dataset: string
+  readonly publicKey: string | null
+}

@@ -1,0 +1,385 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { auditLog } from '../rehearsal/audit.ts'
+import { type Player, Theatre } from '../rehearsal/theatre.ts'
+
+const stage = { rounds: 4, learningRate: 0.1, radius: 0.01, directions: 2, clip: 1, samplingRate: 0.1 }
+const code = (value: string) => expect.objectContaining({ code: value })
+
+let theatre: Theatre
+let north: Player
+let south: Player
+
+beforeEach(async () => {
+  theatre = new Theatre()
+  await theatre.addDataset('north')
+  await theatre.addDataset('south')
+  north = await theatre.player('w-north', 'north')
+  south = await theatre.player('w-south', 'south')
+})
+
+const charges = (dataset: string) => theatre.dataset(dataset).describe()?.spent.charges
+const state = async () => (await theatre.run.describe())?.state
+
+describe('create', () => {
+  it('writes the spec, opens the first round and tells the directory', async () => {
+    await theatre.begin({ stages: [stage] })
+    expect(theatre.types()).toEqual(['spec', 'open', 'charge', 'charge'])
+    expect(theatre.announced).toEqual(['running'])
+  })
+
+  it('again with the same spec is the same, with another a conflict', async () => {
+    const spec = await theatre.begin({ stages: [stage] })
+    await theatre.run.create(theatre.runId, spec)
+    await expect(theatre.run.create(theatre.runId, { ...spec, leaseSeconds: 7 })).rejects.toEqual(code('conflict'))
+  })
+})
+
+describe('a round', () => {
+  it('is closed and the next opened in one segment', async () => {
+    await theatre.begin({ stages: [stage] })
+    await theatre.play(north)
+    await theatre.play(south)
+    const keys = [...theatre.objects.objects.keys()].filter((key) => key.includes('/log/'))
+    expect(keys).toHaveLength(3)
+    expect(theatre.types().slice(4)).toEqual(['close', 'open', 'charge', 'charge'])
+  })
+
+  it('closes at the deadline with a quorum, and not before', async () => {
+    await theatre.begin({ stages: [stage], quorum: 1, deadlineSeconds: 60, leaseSeconds: 600 })
+    await theatre.play(north)
+    await theatre.run.takeLease(south)
+    await theatre.advance(59_000)
+    expect(theatre.types()).not.toContain('close')
+    await theatre.advance(1_000)
+    const close = theatre.log().records.find((record) => record.type === 'close')
+    expect(close?.reports.map((report) => report.dataset)).toEqual(['north'])
+  })
+
+  it('waits beyond the deadline until the quorum is there', async () => {
+    await theatre.begin({ stages: [stage], quorum: 1, deadlineSeconds: 60, leaseSeconds: 600 })
+    await theatre.run.takeLease(south)
+    await theatre.advance(61_000)
+    expect(theatre.types()).not.toContain('close')
+    await theatre.play(north)
+    expect(theatre.types()).toContain('close')
+  })
+
+  it('refuses a report after its round closed, and repeats the answer to one that was in time', async () => {
+    await theatre.begin({ stages: [stage], quorum: 1, deadlineSeconds: 60, leaseSeconds: 600 })
+    const late = (await theatre.run.takeLease(south))!
+    const lateReport = await theatre.reportFor(south, late)
+    const lease = (await theatre.run.takeLease(north))!
+    const report = await theatre.reportFor(north, lease)
+    await theatre.run.report(north, lease.id, report)
+    await theatre.advance(61_000)
+    await expect(theatre.run.report(south, late.id, lateReport)).rejects.toEqual(code('lease_closed'))
+    await theatre.run.report(north, lease.id, report)
+  })
+})
+
+describe('leases', () => {
+  it('come back to the worker that holds them, without a new charge, after a restart too', async () => {
+    await theatre.begin({ stages: [stage] })
+    const first = await theatre.run.takeLease(north)
+    expect(await theatre.run.takeLease(north)).toEqual(first)
+    await theatre.restart()
+    await theatre.run.resume()
+    expect(await theatre.run.heldLease(north)).toMatchObject({ id: first!.id })
+    expect(charges('north')).toBe(1)
+  })
+
+  it('go to one worker only', async () => {
+    await theatre.begin({ stages: [stage] })
+    await theatre.run.takeLease(north)
+    expect(await theatre.run.takeLease(await theatre.player('w-other', 'north'))).toBeNull()
+  })
+
+  it('are void when not reported in time, and re-issued with a new charge', async () => {
+    await theatre.begin({ stages: [stage], leaseSeconds: 30 })
+    const lost = (await theatre.run.takeLease(north))!
+    const report = await theatre.reportFor(north, lost)
+    await theatre.advance(30_000)
+    expect(theatre.types().at(-1)).toBe('void')
+    expect(charges('north')).toBe(1)
+    const again = (await theatre.run.takeLease(await theatre.player('w-other', 'north')))!
+    expect(again).toMatchObject({ round: 0, attempt: 1 })
+    expect(again.id).not.toBe(lost.id)
+    expect(charges('north')).toBe(2)
+    expect(theatre.types().at(-1)).toBe('charge')
+    await expect(theatre.run.report(north, lost.id, report)).rejects.toEqual(code('lease_closed'))
+  })
+
+  it('that nobody took are not lost', async () => {
+    await theatre.begin({ stages: [stage], leaseSeconds: 30 })
+    await theatre.advance(3_600_000)
+    expect(theatre.types()).not.toContain('void')
+  })
+
+  it('get their time again when the coordinator was away', async () => {
+    await theatre.begin({ stages: [stage], leaseSeconds: 30 })
+    const lease = (await theatre.run.takeLease(north))!
+    theatre.now += 3_600_000
+    await theatre.restart()
+    await theatre.run.resume()
+    expect(await theatre.run.heldLease(north)).toMatchObject({ id: lease.id })
+    await theatre.run.report(north, lease.id, await theatre.reportFor(north, lease))
+  })
+
+  it('lost too often end the run when its budget has no spare charge left', async () => {
+    await theatre.begin({ stages: [stage], leaseSeconds: 30, spareCharges: 1 })
+    for (let attempt = 0; attempt < 10 && (await state()) === 'running'; attempt++) {
+      await theatre.run.takeLease(north)
+      await theatre.advance(30_000)
+    }
+    const facts = (await theatre.run.describe())!
+    expect(facts.state).toBe('budget_exhausted')
+    expect(facts.reason).toContain('north')
+    for (const { epsilon } of facts.spent) expect(epsilon).toBeLessThanOrEqual(facts.spec.budget.epsilon)
+    expect(theatre.types().at(-1)).toBe('end')
+  })
+})
+
+describe('reports', () => {
+  it('come in pairs: the same again is accepted, another is a conflict', async () => {
+    await theatre.begin({ stages: [stage] })
+    const lease = (await theatre.run.takeLease(north))!
+    const report = await theatre.reportFor(north, lease)
+    await theatre.run.report(north, lease.id, report)
+    await theatre.run.report(north, lease.id, report)
+    const other = await theatre.reportFor(north, lease, 1)
+    await expect(theatre.run.report(north, lease.id, other)).rejects.toEqual(code('report_conflict'))
+    expect((await theatre.run.describe())?.spent[0]).toMatchObject({ dataset: 'north', reports: 1 })
+  })
+
+  it('are refused from those who do not hold the lease', async () => {
+    await theatre.begin({ stages: [stage] })
+    const lease = (await theatre.run.takeLease(north))!
+    const twin = await theatre.player('w-twin', 'north')
+    await expect(theatre.run.report(twin, lease.id, await theatre.reportFor(twin, lease))).rejects.toEqual(
+      code('forbidden'),
+    )
+    await expect(theatre.run.report(south, lease.id, await theatre.reportFor(south, lease))).rejects.toEqual(
+      code('bad_report'),
+    )
+    const stranger = await theatre.player('w-far', 'elsewhere')
+    await expect(theatre.run.report(stranger, lease.id, await theatre.reportFor(stranger, lease))).rejects.toEqual(
+      code('not_found'),
+    )
+  })
+
+  it('must fit lease, run, round, state and length, and be signed by the enrolled key', async () => {
+    await theatre.begin({ stages: [stage] })
+    const lease = (await theatre.run.takeLease(north))!
+    const good = await theatre.reportFor(north, lease)
+    const { signature: _, ...unsigned } = good
+    const wrong = [
+      { specHash: 'b'.repeat(64) },
+      { stateHash: 'b'.repeat(64) },
+      { round: 1 },
+      { integers: good.integers.slice(1) },
+      { dataset: 'south' },
+      { run: 'run-other' },
+      { lease: `${lease.id}0` },
+    ]
+    for (const change of wrong) {
+      const report = await north.signer.sign({ ...unsigned, ...change })
+      await expect(theatre.run.report(north, lease.id, report)).rejects.toEqual(code('bad_report'))
+    }
+    const forged = { ...good, integers: good.integers.map((n) => n + 1) }
+    await expect(theatre.run.report(north, lease.id, forged)).rejects.toEqual(code('bad_signature'))
+    const keyless = { ...north, publicKey: null }
+    await expect(theatre.run.report(keyless, lease.id, good)).rejects.toEqual(code('bad_signature'))
+    await theatre.run.report(north, lease.id, good)
+  })
+
+  it('for a lease that never was are not found', async () => {
+    await theatre.begin({ stages: [stage] })
+    const lease = (await theatre.run.takeLease(north))!
+    const id = `${theatre.runId}-r3-d0-a0`
+    const report = await theatre.reportFor(north, { ...lease, id })
+    await expect(theatre.run.report(north, id, report)).rejects.toEqual(code('not_found'))
+  })
+})
+
+describe('budgets', () => {
+  it('end the run when a dataset has no more to give, with a reason', async () => {
+    const small = new Theatre({ runId: 'run-00000000000000aa' })
+    await small.addDataset('north', 5)
+    theatre = small
+    await small.begin({ stages: [{ ...stage, rounds: 50, noiseMultiplier: 1 }], budget: { epsilon: 100, delta: 1e-5 } })
+    while (await small.play(north));
+    const facts = (await small.run.describe())!
+    expect(facts.state).toBe('budget_exhausted')
+    expect(facts.reason).toContain('lifetime')
+    expect(facts.round).toBeGreaterThan(0)
+    expect(small.dataset('north').describe()!.spent.epsilon).toBeLessThanOrEqual(5)
+    expect(auditLog(small.log().records).stateHash).toBe(facts.stateHash)
+    expect(small.announced.at(-1)).toBe('budget_exhausted')
+  })
+
+  it('hold when runs share a dataset: together they never exceed its lifetime', async () => {
+    const first = new Theatre({ runId: 'run-00000000000000aa' })
+    const actor = await first.addDataset('north', 6)
+    const runs = [first, new Theatre({ runId: 'run-00000000000000bb' }), new Theatre({ runId: 'run-00000000000000cc' })]
+    const request = { stages: [{ ...stage, rounds: 40, noiseMultiplier: 0.8 }], budget: { epsilon: 100, delta: 1e-5 } }
+    for (const run of runs) {
+      if (run !== first) run.borrowDatasets(first)
+      await run.begin(request)
+    }
+    for (let live = true; live; ) {
+      const played = await Promise.all(runs.map((run) => run.play(north)))
+      live = played.some((lease) => lease !== null)
+    }
+    const { spent } = actor.describe()!
+    expect(spent.epsilon).toBeLessThanOrEqual(6)
+    const logged = runs.flatMap((run) => run.log().records.filter((record) => record.type === 'charge'))
+    expect(logged).toHaveLength(spent.charges)
+    const states = await Promise.all(runs.map(async (run) => (await run.run.describe())!.state))
+    expect(states).toContain('budget_exhausted')
+  })
+})
+
+describe('cancel', () => {
+  it('ends the run, again is the same, and nothing more is offered', async () => {
+    await theatre.begin({ stages: [stage] })
+    const lease = (await theatre.run.takeLease(north))!
+    const report = await theatre.reportFor(north, lease)
+    await theatre.run.cancel()
+    await theatre.run.cancel()
+    expect(await state()).toBe('cancelled')
+    expect(theatre.types().filter((type) => type === 'end')).toHaveLength(1)
+    expect(await theatre.run.takeLease(south)).toBeNull()
+    await expect(theatre.run.report(north, lease.id, report)).rejects.toEqual(code('lease_closed'))
+    expect(theatre.announced.at(-1)).toBe('cancelled')
+  })
+
+  it('of a run that completed is refused', async () => {
+    await theatre.begin({ stages: [{ ...stage, rounds: 1 }] })
+    await theatre.play(north)
+    await theatre.play(south)
+    expect(await state()).toBe('completed')
+    await expect(theatre.run.cancel()).rejects.toEqual(code('run_ended'))
+  })
+})
+
+describe('the object store', () => {
+  it('out of reach: nothing is offered, reports are kept, and all goes on when it is back', async () => {
+    await theatre.begin({ stages: [stage] })
+    const lease = (await theatre.run.takeLease(north))!
+    await theatre.play(south)
+    const report = await theatre.reportFor(north, lease)
+    theatre.objects.fault = 'unavailable'
+    await theatre.run.report(north, lease.id, report)
+    await theatre.run.idle()
+    await expect(theatre.run.takeLease(north)).rejects.toEqual(code('unavailable'))
+    expect(theatre.alarmAt).not.toBeNull()
+    theatre.objects.fault = null
+    await theatre.advance(5_000)
+    expect((await theatre.run.takeLease(north))?.round).toBe(1)
+    auditLog(theatre.log().records)
+  })
+
+  it('full: create says so, and the same create succeeds when there is room', async () => {
+    const spec = theatre.spec({ stages: [stage] })
+    await theatre.restart()
+    theatre.objects.fault = 'full'
+    await expect(theatre.run.create(theatre.runId, spec)).rejects.toEqual(code('full'))
+    theatre.objects.fault = null
+    await theatre.run.create(theatre.runId, spec)
+    expect(await state()).toBe('running')
+  })
+
+  it('with other bytes under a key of the log: the run fails and stops', async () => {
+    await theatre.begin({ stages: [stage] })
+    await theatre.play(north)
+    const next = `runs/${theatre.runId}/log/00000004.jsonl`
+    theatre.objects.objects.set(next, new TextEncoder().encode('{}\n'))
+    await theatre.play(south)
+    const facts = (await theatre.run.describe())!
+    expect(facts.state).toBe('failed')
+    expect(facts.reason).toContain('log_conflict')
+    expect(await theatre.run.takeLease(north)).toBeNull()
+    expect(theatre.announced.at(-1)).toBe('failed')
+  })
+
+  it('ahead of the database at start-up: the run refuses to go on', async () => {
+    await theatre.begin({ stages: [stage] })
+    theatre.objects.objects.set(`runs/${theatre.runId}/log/00000004.jsonl`, new Uint8Array([1]))
+    await theatre.restart()
+    await theatre.run.resume()
+    expect((await theatre.run.describe())?.reason).toContain('ledger_behind_log')
+    expect(await theatre.run.takeLease(north)).toBeNull()
+  })
+
+  it('with a changed last segment at start-up: the run refuses to go on', async () => {
+    await theatre.begin({ stages: [stage] })
+    const key = `runs/${theatre.runId}/log/00000001.jsonl`
+    const bytes = theatre.objects.objects.get(key)!
+    bytes[10]! ^= 1
+    await theatre.restart()
+    await theatre.run.resume()
+    expect((await theatre.run.describe())?.reason).toContain('log_conflict')
+  })
+
+  it('that lost the last segment gets it again', async () => {
+    await theatre.begin({ stages: [stage] })
+    const key = `runs/${theatre.runId}/log/00000001.jsonl`
+    theatre.objects.objects.delete(key)
+    await theatre.restart()
+    await theatre.run.resume()
+    expect(theatre.objects.objects.has(key)).toBe(true)
+    expect(await state()).toBe('running')
+  })
+})
+
+describe('the trained state', () => {
+  const playRound = async () => {
+    await theatre.play(north)
+    await theatre.play(south)
+  }
+
+  it('is the same cold, warm and half-warm', async () => {
+    await theatre.begin({ stages: [{ ...stage, rounds: 7 }] })
+    for (let round = 0; round < 5; round++) await playRound()
+    await theatre.restart()
+    await playRound()
+    const isCheckpoint = (key: string) => key.includes('/checkpoints/')
+    for (const key of [...theatre.objects.objects.keys()].filter(isCheckpoint)) theatre.objects.objects.delete(key)
+    await theatre.restart()
+    await playRound()
+    const facts = (await theatre.run.describe())!
+    expect(facts.state).toBe('completed')
+    expect(facts.stateHash).toBe(auditLog(theatre.log().records).stateHash)
+    expect(theatre.objects.objects.has(facts.adapter!.key)).toBe(true)
+  })
+
+  it('is not taken from a checkpoint whose bytes changed', async () => {
+    await theatre.begin({ stages: [stage] })
+    for (let round = 0; round < 2; round++) await playRound()
+    const key = [...theatre.objects.objects.keys()].find((name) => name.includes('/checkpoints/'))!
+    theatre.objects.objects.get(key)![12]! ^= 1
+    await theatre.restart()
+    for (let round = 0; round < 2; round++) await playRound()
+    expect((await theatre.run.describe())?.stateHash).toBe(auditLog(theatre.log().records).stateHash)
+  })
+})
+
+describe('the clock', () => {
+  it('may go backwards or stand still; the log never does', async () => {
+    await theatre.begin({ stages: [stage] })
+    theatre.now -= 600_000
+    await theatre.play(north)
+    await theatre.play(south)
+    theatre.log()
+  })
+
+  it('may fire alarms twice', async () => {
+    await theatre.begin({ stages: [stage], leaseSeconds: 30 })
+    await theatre.run.takeLease(north)
+    theatre.now += 30_000
+    theatre.run.alarm()
+    theatre.run.alarm()
+    await theatre.run.idle()
+    expect(theatre.types().filter((type) => type === 'void')).toHaveLength(1)
+  })
+})

@@ -1,0 +1,400 @@
+import type { Lease, Report, Run as RunAnswer, RunSpec } from '../../shared/api/index.ts'
+import { canonicalJson, hashHex, hashOf, type RunEntry, type RunRecord } from '../../shared/ledger/index.ts'
+import { ReplayError, totalRounds } from '../../shared/zo/index.ts'
+import { commitObject, StoreError } from '../objects/store.ts'
+import { adapterFile, adapterKey } from './adapter.ts'
+import { describeRun, type RunFacts, type RunState, stateOf } from './answer.ts'
+import { datasetTopic, runTopic } from './bell.ts'
+import { reserve } from './budget.ts'
+import { currentHash, endEntry, exhausted, leaseAnswer, type Segmented, voidEntry } from './entries.ts'
+import { faultCode, RunError } from './error.ts'
+import { RunLog } from './log.ts'
+import type { RunPorts, WorkerCaller } from './ports.ts'
+import {
+  chargeEntry,
+  closeRound,
+  fitsRound,
+  isFormerLease,
+  nextAlarm,
+  nextStep,
+  openEntries,
+  type RoundFacts,
+  type Step,
+} from './round.ts'
+import { serialQueue } from './serial.ts'
+import { isSignedBy } from './signature.ts'
+import { type Checkpoint, type Hold, RunStore, type StoredReport, type StoredSegment } from './store.ts'
+import { recordsFrom, Trainer } from './trainer.ts'
+import type { RunView, Slot } from './view.ts'
+
+/** Closed rounds between two checkpoints, unless the host says otherwise. */
+const CHECKPOINT_EVERY = 50
+/** Pause before work is tried again that the object store or the disk refused. */
+const RETRY_MS = 2000
+
+/** What one actor keeps in memory; dropped as a whole after a fault of its database, and read again. */
+interface Memory {
+  readonly log: RunLog
+  readonly trainer: Trainer
+  /** Of the open round, by dataset. */
+  reports: Map<string, StoredReport>
+  /** Of the open round, by lease. */
+  holds: Map<string, Hold>
+}
+
+/**
+ * One run: the round state machine of DESIGN section 4 over one database and one log. Every method that changes anything goes
+ * through one queue. Nothing is offered or answered that rests on a record which is not in the object store.
+ */
+export class Run {
+  readonly #ports: RunPorts
+  readonly #store: RunStore
+  readonly #serial = serialQueue()
+  #memory: Memory | null = null
+  #announced: RunState | null = null
+
+  private constructor(ports: RunPorts, store: RunStore) {
+    this.#ports = ports
+    this.#store = store
+  }
+
+  static async open(ports: RunPorts): Promise<Run> {
+    return new Run(ports, await RunStore.open(ports.storage))
+  }
+
+  /** Writes the first record. Again with the same spec: goes on where it stopped. @throws RunError `conflict`; StoreError */
+  async create(id: string, spec: RunSpec): Promise<void> {
+    await this.#task(async () => {
+      const memory = this.#load(id)
+      const first = memory.log.firstRecord()
+      if (first === null) await memory.log.append([{ type: 'spec', run: id, spec }], this.#ports.now())
+      else if (first.type !== 'spec' || hashOf(first.spec) !== hashOf(spec)) throw new RunError('conflict')
+      else await memory.log.flush()
+      await this.#announce(memory)
+    })
+    this.kick()
+  }
+
+  /** Goes on with a run that was found at start-up. */
+  async resume(): Promise<void> {
+    await this.#task(async () => {
+      const memory = this.#load()
+      this.#extendHolds(memory)
+      await this.#settle(memory)
+    }).catch((error: unknown) => this.#retryLater(error))
+  }
+
+  /** Lets the run do what is due, with nobody waiting. */
+  kick(): void {
+    void this.#task(() => this.#settle(this.#load())).catch((error: unknown) => this.#retryLater(error))
+  }
+
+  /** The alarm that was asked for. Early, late or twice: no matter. */
+  alarm(): void {
+    this.kick()
+  }
+
+  /** Resolves when everything begun so far is done. */
+  async idle(): Promise<void> {
+    await this.#serial(async () => undefined)
+  }
+
+  /** The lease that a worker holds already, if it does: a restarted worker goes on without a new charge. */
+  async heldLease(worker: WorkerCaller): Promise<Lease | null> {
+    return await this.#task(async () => {
+      const memory = this.#load()
+      const slot = this.#openSlot(memory, worker.dataset)
+      const hold = slot && memory.holds.get(slot.lease)
+      if (!slot || slot.lost || hold?.worker !== worker.id || hold.expires <= this.#ports.now()) return null
+      return leaseAnswer(memory.log.view!, slot, hold)
+    })
+  }
+
+  /** Hands out the lease of a worker's dataset in the open round, with a new charge where the one before was lost. */
+  async takeLease(worker: WorkerCaller): Promise<Lease | null> {
+    return await this.#task(async () => {
+      const memory = this.#load()
+      await this.#settle(memory)
+      if (this.#openSlot(memory, worker.dataset)?.lost) await this.#chargeAgain(memory, worker.dataset)
+      const slot = this.#openSlot(memory, worker.dataset)
+      if (!slot || slot.lost) return null
+      const known = memory.holds.get(slot.lease)
+      if (known && known.worker !== worker.id) return null
+      return leaseAnswer(memory.log.view!, slot, known ?? this.#handOut(memory, slot, worker.id))
+    })
+  }
+
+  /**
+   * Stores a report: the first for its lease stays. It is stored when this returns; the round closes after.
+   * @throws RunError `not_found`, `forbidden`, `bad_report`, `bad_signature`, `report_conflict`, `lease_closed`
+   */
+  async report(worker: WorkerCaller, lease: string, report: Report): Promise<void> {
+    if (worker.publicKey === null || !(await isSignedBy(report, worker.publicKey))) throw new RunError('bad_signature')
+    await this.#task(async () => {
+      const memory = this.#load()
+      const view = viewFor(memory, worker)
+      const bodyHash = hashOf(report)
+      const named = report.lease === lease && report.run === view.id && report.dataset === worker.dataset
+      if (!named || report.specHash !== view.specHash) throw new RunError('bad_report')
+      const before = this.#store.reportOf(lease)
+      if (before) return sameReport(before, { bodyHash, worker: worker.id })
+      const slot = this.#openSlot(memory, worker.dataset)
+      if (slot?.lease !== lease || slot.lost) {
+        throw new RunError(isFormerLease(view, lease, worker.dataset) ? 'lease_closed' : 'not_found')
+      }
+      if (memory.holds.get(lease)?.worker !== worker.id) throw new RunError('forbidden')
+      const { round, integers, dataset, signature } = report
+      if (round !== view.open?.round || !fitsRound(view.spec, round, integers)) throw new RunError('bad_report')
+      // A worker that replayed to another state evaluated another model.
+      if (report.stateHash !== currentHash(view)) throw new RunError('bad_report')
+      const bytes = canonicalJson(report).length
+      const kept = { lease, round, dataset, worker: worker.id, bodyHash, integers, signature, bytes }
+      this.#store.keepReport(kept)
+      memory.reports.set(dataset, kept)
+    })
+    this.kick()
+  }
+
+  /** Ends the run. Again: the same. @throws RunError `run_ended` where it ended otherwise. */
+  async cancel(): Promise<void> {
+    await this.#task(async () => {
+      const memory = this.#load()
+      await memory.log.inspect()
+      await memory.log.flush()
+      const { view, fault } = memory.log
+      if (!view) throw new RunError('not_found')
+      if (view.end?.outcome === 'cancelled') return
+      if (view.end || fault) throw new RunError('run_ended')
+      await this.#append(memory, [endEntry(view, 'cancelled')])
+      await this.#settle(memory)
+    })
+  }
+
+  /** The run as its stored log says, or null before its first record. Reading waits for no object store that is slow. */
+  async describe(): Promise<RunFacts | null> {
+    const { view, fault, reason } = this.#find()?.log ?? { view: null, fault: null, reason: null }
+    return view && describeRun({ view, fault, reason, traffic: this.#store.traffic() })
+  }
+
+  /** Stored segments from the one that holds record `after`, and the newest checkpoint. */
+  async updates(
+    after: number,
+  ): Promise<{ head: RunAnswer['head']; segments: StoredSegment[]; checkpoint: Checkpoint | null }> {
+    const { view } = this.#load().log
+    if (!view) throw new RunError('not_found')
+    const { size, hash } = view.head
+    const segments = after < size ? this.#store.segmentsFrom(after) : []
+    return { head: { size, hash }, segments, checkpoint: this.#store.checkpoints(1)[0] ?? null }
+  }
+
+  /** Records of the stored log from a seq on, and whether more can come. */
+  async records(from: number): Promise<{ records: RunRecord[]; ended: boolean }> {
+    const { view, fault } = this.#load().log
+    const records = view && from < view.head.size ? [...recordsFrom(this.#store, from)] : []
+    return { records, ended: fault !== null || (view?.end ?? null) !== null }
+  }
+
+  /** Runs a task alone. A fault of the database leaves its outcome unknown: memory is dropped and read again. */
+  async #task<T>(task: () => Promise<T>): Promise<T> {
+    return await this.#serial(async () => {
+      try {
+        return await task()
+      } catch (error) {
+        if (!(error instanceof RunError || error instanceof StoreError)) this.#memory = null
+        throw error
+      }
+    })
+  }
+
+  /** @throws RunError `not_found` before the first record. */
+  #load(newId?: string): Memory {
+    const memory = this.#find(newId)
+    if (!memory) throw new RunError('not_found')
+    return memory
+  }
+
+  #find(newId?: string): Memory | null {
+    if (this.#memory) return this.#memory
+    const log = RunLog.load(this.#store, this.#ports.objects, newId)
+    if (!log) return null
+    const memory = { log, trainer: new Trainer(this.#store, this.#ports.objects), reports: new Map(), holds: new Map() }
+    this.#readRound(memory)
+    this.#memory = memory
+    return memory
+  }
+
+  /** Reads reports and holds of the open round. */
+  #readRound(memory: Memory): void {
+    const open = memory.log.view?.open
+    const reports = open ? this.#store.reportsOf(open.round) : []
+    memory.reports = new Map(reports.map((report) => [report.dataset, report]))
+    const holds = [...(open?.slots.values() ?? [])].flatMap((slot) => this.#store.holdOf(slot.lease) ?? [])
+    memory.holds = new Map(holds.map((hold) => [hold.lease, hold]))
+  }
+
+  /** A worker could not report while the coordinator was away: its lease gets its full time again. */
+  #extendHolds(memory: Memory): void {
+    const leaseMs = (memory.log.view?.spec.leaseSeconds ?? 0) * 1000
+    for (const hold of memory.holds.values()) {
+      const expires = Math.max(hold.expires, this.#ports.now() + leaseMs)
+      this.#store.hold({ ...hold, expires })
+      memory.holds.set(hold.lease, { ...hold, expires })
+    }
+  }
+
+  #facts(memory: Memory, view: RunView): RoundFacts {
+    return { view, reports: memory.reports, holds: memory.holds, now: this.#ports.now() }
+  }
+
+  /** Does everything that is due, then asks for the next alarm. */
+  async #settle(memory: Memory): Promise<void> {
+    await memory.log.inspect()
+    await this.#flush(memory)
+    const { view } = memory.log
+    if (!view) return
+    for (let step = this.#due(memory, view); step; step = this.#due(memory, view))
+      await this.#perform(memory, view, step)
+    this.#ports.setAlarm(memory.log.fault ? null : nextAlarm(this.#facts(memory, view)))
+    if (view.end) memory.trainer.forget()
+    await this.#announce(memory)
+  }
+
+  #due(memory: Memory, view: RunView): Step | null {
+    return memory.log.fault ? null : nextStep(this.#facts(memory, view))
+  }
+
+  async #perform(memory: Memory, view: RunView, step: Step): Promise<void> {
+    switch (step.kind) {
+      case 'open':
+        return await this.#open(memory, view)
+      case 'close':
+        return await this.#close(memory, view)
+      case 'void':
+        return await this.#append(memory, step.slots.map(voidEntry(view)))
+      case 'finish':
+        return await this.#finish(memory, view)
+    }
+  }
+
+  async #open(memory: Memory, view: RunView): Promise<void> {
+    const next = await this.#opening(view, view.closed, currentHash(view))
+    await this.#append(memory, next.entries, next.reason)
+  }
+
+  /** Closes the open round and opens the next in one commit. */
+  async #close(memory: Memory, view: RunView): Promise<void> {
+    const point = await this.#replayed(memory, view)
+    if (!point) return
+    const closed = closeRound(view.spec, point, [...memory.reports.values()])
+    const round = closed.after.nextRound
+    const more = round < totalRounds(view.spec.stages)
+    const next: Segmented = more ? await this.#opening(view, round, closed.stateHash) : { entries: [] }
+    await this.#append(memory, [...closed.entries, ...next.entries], next.reason)
+    if (view.closed === round) memory.trainer.moved(closed.after)
+    await this.#checkpoint(memory, view)
+  }
+
+  /** The records that open a round, its charges made; or the record that ends the run because one was refused. */
+  async #opening(view: RunView, round: number, hash: string): Promise<Segmented> {
+    const { open, charges } = openEntries(view, round)
+    const refusal = await reserve(view, charges, this.#ports.datasets)
+    return refusal ? exhausted(refusal, hash) : { entries: [open, ...charges] }
+  }
+
+  async #chargeAgain(memory: Memory, dataset: string): Promise<void> {
+    const { view } = memory.log
+    const slot = view?.open?.slots.get(dataset)
+    if (!view?.open || !slot) return
+    const charge = chargeEntry(view, { round: view.open.round, dataset, attempt: slot.attempt + 1 })
+    const refusal = await reserve(view, [charge], this.#ports.datasets)
+    const next: Segmented = refusal ? exhausted(refusal, currentHash(view)) : { entries: [charge] }
+    await this.#append(memory, next.entries, next.reason)
+    await this.#settle(memory)
+  }
+
+  async #finish(memory: Memory, view: RunView): Promise<void> {
+    const point = await this.#replayed(memory, view)
+    if (!point) return
+    const bytes = adapterFile(view, point.state)
+    const adapter = { key: adapterKey(view.id), sha256: hashHex(bytes), bytes: bytes.length }
+    await commitObject(this.#ports.objects, adapter.key, bytes)
+    await this.#append(memory, [{ ...endEntry(view, 'completed'), adapter }])
+  }
+
+  /** The state after the last close; null, and the run failed, where the log leads to another than it says. */
+  async #replayed(memory: Memory, view: RunView) {
+    try {
+      return await memory.trainer.state(view)
+    } catch (error) {
+      if (!(error instanceof ReplayError)) throw error
+      memory.log.fail('replay_mismatch')
+      return null
+    }
+  }
+
+  /** A checkpoint is a cache: where it can not be stored now, the next one will be. */
+  async #checkpoint(memory: Memory, view: RunView): Promise<void> {
+    if (memory.log.fault || view.closed % (this.#ports.checkpointEvery ?? CHECKPOINT_EVERY) !== 0) return
+    await memory.trainer.keep(view).catch((error: unknown) => this.#ports.onFault(view.id, faultCode(error)))
+  }
+
+  async #append(memory: Memory, entries: readonly RunEntry[], reason?: string): Promise<void> {
+    await memory.log.append(entries, this.#ports.now(), reason)
+    this.#tell(memory)
+  }
+
+  async #flush(memory: Memory): Promise<void> {
+    const before = memory.log.view?.head.size
+    await memory.log.flush()
+    if (memory.log.view?.head.size !== before) this.#tell(memory)
+  }
+
+  /** The log grew: reads what the round is now, and wakes those who wait. */
+  #tell(memory: Memory): void {
+    this.#readRound(memory)
+    this.#ports.ring(runTopic(memory.log.id))
+    for (const { id } of memory.log.view?.spec.datasets ?? []) this.#ports.ring(datasetTopic(id))
+  }
+
+  async #announce(memory: Memory): Promise<void> {
+    const { view, fault } = memory.log
+    const state = view && stateOf({ view, fault })
+    if (state === null || state === this.#announced) return
+    await this.#ports.announce(memory.log.id, state)
+    this.#announced = state
+    this.#ports.ring(runTopic(memory.log.id))
+  }
+
+  /** The slot that a dataset still has to report in. */
+  #openSlot(memory: Memory, dataset: string): Slot | null {
+    const { view, fault } = memory.log
+    if (fault || memory.reports.has(dataset)) return null
+    return view?.open?.slots.get(dataset) ?? null
+  }
+
+  #handOut(memory: Memory, slot: Slot, worker: string): Hold {
+    const expires = Math.ceil(this.#ports.now() + memory.log.view!.spec.leaseSeconds * 1000)
+    const hold = { lease: slot.lease, worker, expires }
+    this.#store.hold(hold)
+    memory.holds.set(slot.lease, hold)
+    this.#ports.setAlarm(nextAlarm(this.#facts(memory, memory.log.view!)))
+    return hold
+  }
+
+  #retryLater(error: unknown): void {
+    if (error instanceof RunError) return
+    this.#ports.onFault(this.#memory?.log.id ?? 'unknown', faultCode(error))
+    this.#ports.setAlarm(this.#ports.now() + RETRY_MS)
+  }
+}
+
+/** The view of a run that reads a worker's dataset; to others it does not exist. */
+function viewFor(memory: Memory, worker: WorkerCaller): RunView {
+  const { view } = memory.log
+  if (!view?.spec.datasets.some(({ id }) => id === worker.dataset)) throw new RunError('not_found')
+  return view
+}
+
+function sameReport(before: { bodyHash: string; worker: string }, now: { bodyHash: string; worker: string }): void {
+  if (before.bodyHash !== now.bodyHash || before.worker !== now.worker) throw new RunError('report_conflict')
+}

@@ -1,0 +1,174 @@
+import { and, asc, desc, eq, gte, lte, max, sql } from 'drizzle-orm'
+import { type ActorStorage, Database } from '../storage/index.ts'
+import { migrations } from './migrations.gen.ts'
+import * as schema from './schema.ts'
+
+export type Fault = 'log_conflict' | 'ledger_behind_log' | 'log_broken' | 'replay_mismatch'
+export interface StoredSegment {
+  readonly first: number
+  readonly text: string
+}
+export interface Hold {
+  readonly lease: string
+  readonly worker: string
+  readonly expires: number
+}
+export interface StoredReport {
+  readonly lease: string
+  readonly round: number
+  readonly dataset: string
+  readonly worker: string
+  readonly bodyHash: string
+  readonly integers: number[]
+  readonly signature: string
+  readonly bytes: number
+}
+export interface Checkpoint {
+  readonly rounds: number
+  readonly size: number
+  readonly sha256: string
+}
+
+/** Segments answered by one call. */
+const SEGMENTS_MAX = 1000
+
+/** All SQL of a run. */
+export class RunStore {
+  readonly #database: Database
+
+  private constructor(database: Database) {
+    this.#database = database
+  }
+
+  static async open(storage: ActorStorage): Promise<RunStore> {
+    return new RunStore(await Database.open(storage, migrations))
+  }
+
+  /** The run's row and everything staged or stored of its log, or null before its first record. */
+  load(): {
+    id: string
+    fault: Fault | null
+    reason: string | null
+    segments: StoredSegment[]
+    staged: StoredSegment | null
+  } | null {
+    return this.#database.transact((db) => {
+      const row = db.select().from(schema.run).get()
+      if (!row) return null
+      const segments = db.select().from(schema.segment).orderBy(asc(schema.segment.first)).all()
+      const staged = segments.find((segment) => segment.stored === 0) ?? null
+      const stored = segments.filter((segment) => segment.stored === 1)
+      return { id: row.id, fault: row.fault as Fault | null, reason: row.reason, segments: stored, staged }
+    })
+  }
+
+  /** Decides the next segment: from here on it is these bytes and no others that go to the object store. */
+  stage(segment: StoredSegment, run: { id: string; reason?: string | undefined }): void {
+    this.#database.transact((db) => {
+      db.insert(schema.run).values({ one: 1, id: run.id }).onConflictDoNothing().run()
+      if (run.reason !== undefined) db.update(schema.run).set({ reason: run.reason }).run()
+      db.insert(schema.segment).values(segment).run()
+    })
+  }
+
+  markStored(first: number): void {
+    this.#database.transact((db) => {
+      db.update(schema.segment).set({ stored: 1 }).where(eq(schema.segment.first, first)).run()
+    })
+  }
+
+  setFault(fault: Fault): void {
+    this.#database.transact((db) => {
+      db.update(schema.run).set({ fault }).run()
+    })
+  }
+
+  /** Stored segments from the one that holds record `after` on. */
+  segmentsFrom(after: number, limit = SEGMENTS_MAX): StoredSegment[] {
+    return this.#database.transact((db) => {
+      const stored = eq(schema.segment.stored, 1)
+      const holder = db
+        .select({ first: max(schema.segment.first) })
+        .from(schema.segment)
+        .where(and(stored, lte(schema.segment.first, after)))
+        .get()
+      return db
+        .select({ first: schema.segment.first, text: schema.segment.text })
+        .from(schema.segment)
+        .where(and(stored, gte(schema.segment.first, holder?.first ?? 0)))
+        .orderBy(asc(schema.segment.first))
+        .limit(limit)
+        .all()
+    })
+  }
+
+  hold(wanted: Hold): void {
+    const { worker, expires } = wanted
+    this.#database.transact((db) => {
+      db.insert(schema.hold)
+        .values(wanted)
+        .onConflictDoUpdate({ target: schema.hold.lease, set: { worker, expires } })
+        .run()
+    })
+  }
+
+  holdOf(lease: string): Hold | null {
+    return this.#database.transact(
+      (db) => db.select().from(schema.hold).where(eq(schema.hold.lease, lease)).get() ?? null,
+    )
+  }
+
+  /** Keeps the first report of a lease. */
+  keepReport(wanted: StoredReport): void {
+    this.#database.transact((db) => {
+      db.insert(schema.report)
+        .values({ ...wanted, integers: JSON.stringify(wanted.integers) })
+        .run()
+    })
+  }
+
+  reportOf(lease: string): { bodyHash: string; worker: string; dataset: string } | null {
+    return this.#database.transact((db) => {
+      const { bodyHash, worker, dataset } = schema.report
+      return (
+        db.select({ bodyHash, worker, dataset }).from(schema.report).where(eq(schema.report.lease, lease)).get() ?? null
+      )
+    })
+  }
+
+  reportsOf(round: number): StoredReport[] {
+    const rows = this.#database.transact((db) =>
+      db.select().from(schema.report).where(eq(schema.report.round, round)).orderBy(asc(schema.report.dataset)).all(),
+    )
+    return rows.map((row) => ({ ...row, integers: JSON.parse(row.integers) as number[] }))
+  }
+
+  /** Accepted reports and the length of their bodies, by dataset. */
+  traffic(): Map<string, { reports: number; bytes: number }> {
+    const rows = this.#database.transact((db) =>
+      db
+        .select({
+          dataset: schema.report.dataset,
+          reports: sql<number>`count(*)`,
+          bytes: sql<number>`sum(${schema.report.bytes})`,
+        })
+        .from(schema.report)
+        .groupBy(schema.report.dataset)
+        .all(),
+    )
+    return new Map(rows.map(({ dataset, reports, bytes }) => [dataset, { reports, bytes }]))
+  }
+
+  keepCheckpoint(wanted: Checkpoint): void {
+    this.#database.transact((db) => {
+      db.insert(schema.checkpoint).values(wanted).onConflictDoNothing().run()
+    })
+  }
+
+  /** Newest first. */
+  checkpoints(limit = 3): Checkpoint[] {
+    return this.#database.transact((db) =>
+      db.select().from(schema.checkpoint).orderBy(desc(schema.checkpoint.rounds)).limit(limit).all(),
+    )
+  }
+}
