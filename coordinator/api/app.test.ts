@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { problemSchema } from '../../shared/api/index.ts'
-import type { Client } from '../rehearsal/client.ts'
-import { Hosts, type StagedHost } from '../rehearsal/host.ts'
-import { manifestOf, SMALL_FILES, smallRequest } from '../rehearsal/request.ts'
-import { FakeWorker, setStage } from '../rehearsal/worker.ts'
+import type { Client } from '../../test/rehearsal/client.ts'
+import { Hosts, type StagedHost } from '../../test/rehearsal/host.ts'
+import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
+import { FakeWorker, setStage } from '../../test/rehearsal/worker.ts'
 
 const hosts = new Hosts()
 afterAll(() => hosts.clear())

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, describe, expect, inject, it } from 'vitest'
-import { auditLog, readLog } from '../rehearsal/audit.ts'
-import { Client } from '../rehearsal/client.ts'
-import { Hosts } from '../rehearsal/host.ts'
-import { manifestOf, SMALL_FILES, smallRequest } from '../rehearsal/request.ts'
-import { FakeWorker, setStage } from '../rehearsal/worker.ts'
+import { auditLog, readLog } from '../../test/rehearsal/audit.ts'
+import { Client } from '../../test/rehearsal/client.ts'
+import { Hosts } from '../../test/rehearsal/host.ts'
+import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
+import { FakeWorker, setStage } from '../../test/rehearsal/worker.ts'
 
 const hosts = new Hosts()
 const children: ChildProcess[] = []

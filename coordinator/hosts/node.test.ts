@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, inject, it } from 'vitest'
 import { runPlanSchema, runSchema } from '../../shared/api/index.ts'
 import { hashHex } from '../../shared/ledger/index.ts'
-import { auditLog, readLog } from '../rehearsal/audit.ts'
-import { Hosts } from '../rehearsal/host.ts'
-import { manifestOf, SMALL_FILES, smallRequest } from '../rehearsal/request.ts'
-import { FakeWorker, setStage } from '../rehearsal/worker.ts'
+import { auditLog, readLog } from '../../test/rehearsal/audit.ts'
+import { Hosts } from '../../test/rehearsal/host.ts'
+import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
+import { FakeWorker, setStage } from '../../test/rehearsal/worker.ts'
 import type { HostOptions } from './settings.ts'
 
 const hosts = new Hosts()

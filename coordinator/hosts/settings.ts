@@ -20,9 +20,9 @@ export interface HostOptions {
   readonly log?: (line: string) => void
 }
 
-export const HELP = `sotto coordinator
+export const HELP = `Usage: npm start -- [--data DIR] [--port N] [--host ADDRESS]
 
-  npm start -- [--data DIR] [--port N] [--host ADDRESS]
+The coordinator: keeps the schedule, the public seeds, the budgets and the log, in one process and one folder.
 
   --data DIR      folder for everything it keeps (default .sotto)
   --port N        port to listen at (default 8787)

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { frozenFactor } from '../../shared/zo/index.ts'
-import { parseRequest, smallRequest } from '../rehearsal/request.ts'
+import { parseRequest, smallRequest } from '../../test/rehearsal/request.ts'
 import { adapterFile } from './adapter.ts'
 import { planRun } from './plan.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { auditLog } from '../../test/rehearsal/audit.ts'
+import { type Mishap, type Player, Theatre } from '../../test/rehearsal/theatre.ts'
 import { StoreError } from '../objects/index.ts'
-import { auditLog } from '../rehearsal/audit.ts'
-import { type Mishap, type Player, Theatre } from '../rehearsal/theatre.ts'
 import { StorageError } from '../storage/index.ts'
 
 const REQUEST = {

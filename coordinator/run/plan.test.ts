@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { epsilonByRound } from '../../shared/privacy/index.ts'
-import { parseRequest, smallRequest } from '../rehearsal/request.ts'
+import { parseRequest, smallRequest } from '../../test/rehearsal/request.ts'
 import { epsilonCurve, planRun, roundUp } from './plan.ts'
 
 const datasets = [{ id: 'north', units: 1000, unit: 'record' as const }]

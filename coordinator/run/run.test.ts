@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { auditLog } from '../rehearsal/audit.ts'
-import { type Player, Theatre } from '../rehearsal/theatre.ts'
+import { auditLog } from '../../test/rehearsal/audit.ts'
+import { type Player, Theatre } from '../../test/rehearsal/theatre.ts'
 
 const stage = { rounds: 4, learningRate: 0.1, radius: 0.01, directions: 2, clip: 1, samplingRate: 0.1 }
 const code = (value: string) => expect.objectContaining({ code: value })

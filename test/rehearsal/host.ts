@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type NodeHost, startNodeHost } from '../hosts/node.ts'
-import type { HostOptions } from '../hosts/settings.ts'
+import { type NodeHost, startNodeHost } from '../../coordinator/hosts/node.ts'
+import type { HostOptions } from '../../coordinator/hosts/settings.ts'
 import { Client } from './client.ts'
 
 export interface StagedHost {

@@ -1,4 +1,4 @@
-import type { webcrypto } from 'node:crypto'
+import { randomInt, type webcrypto } from 'node:crypto'
 import { type Lease, type Report, reportBytes, type UnsignedReport } from '../../shared/api/index.ts'
 import { replayStart, stateHash } from '../../shared/zo/index.ts'
 import type { Answer, Client } from './client.ts'
@@ -82,7 +82,7 @@ export class FakeWorker {
     for (;;) {
       const lease = await this.lease(1)
       if (lease) {
-        const integers = Array.from({ length: length(lease.round) }, () => Math.floor(Math.random() * 2e6 - 1e6))
+        const integers = Array.from({ length: length(lease.round) }, () => randomInt(-1e6, 1e6))
         const { status, body } = await this.send(lease, integers)
         if (status !== 200 && body.code !== 'lease_closed') throw new Error(`report: ${body.code}`)
       }

@@ -1,0 +1,35 @@
+import { fileURLToPath } from 'node:url'
+import type { RunRequest } from '../shared/api/index.ts'
+
+/** What the demo trains and spends; see docs/benchmarks.md for how the numbers were found. */
+export const MODEL_FOLDER = fileURLToPath(new URL('./model/spam-encoder', import.meta.url))
+export const BUDGET = { epsilon: 4, delta: 1e-5 }
+export const MAILBOXES = ['north', 'east', 'west'] as const
+
+export const TASK: RunRequest['task'] = {
+  kind: 'prompt-classification',
+  template: 'about {mask} : {text}',
+  labels: { ham: 'list', spam: 'money' },
+  maxTokens: 96,
+  buckets: [48, 96],
+}
+
+const CLIP = 1
+export const METHOD: { rank: number; sites: readonly { name: string; scale: number }[]; stages: RunRequest['stages'] } =
+  {
+    rank: 1,
+    sites: [{ name: 'head.transform', scale: 1 }],
+    stages: [
+      {
+        rounds: 200,
+        learningRate: 0.01,
+        radius: 0.01,
+        directions: 16,
+        clip: CLIP,
+        samplingRate: 0.06,
+        prox: 0,
+        lossShare: 0.2,
+        lossBound: 2,
+      },
+    ],
+  }
