@@ -9,27 +9,34 @@ export const MAILBOXES = ['north', 'east', 'west'] as const
 export const TASK: RunRequest['task'] = {
   kind: 'prompt-classification',
   template: 'about {mask} : {text}',
-  labels: { ham: 'list', spam: 'money' },
+  labels: { ham: 'work', spam: 'money' },
   maxTokens: 96,
   buckets: [48, 96],
 }
 
-const CLIP = 1
-export const METHOD: { rank: number; sites: readonly { name: string; scale: number }[]; stages: RunRequest['stages'] } =
-  {
-    rank: 1,
-    sites: [{ name: 'head.transform', scale: 1 }],
-    stages: [
-      {
-        rounds: 200,
-        learningRate: 0.01,
-        radius: 0.01,
-        directions: 16,
-        clip: CLIP,
-        samplingRate: 0.06,
-        prox: 0,
-        lossShare: 0.2,
-        lossBound: 2,
-      },
-    ],
-  }
+const CLIP = 0.1
+/** Each stage starts from a fresh frozen factor, with a smaller rate; everything else stays. */
+const stage = (rounds: number, learningRate: number): RunRequest['stages'][number] => ({
+  rounds,
+  learningRate,
+  radius: 0.01,
+  directions: 32,
+  clip: CLIP,
+  samplingRate: 0.06,
+  prox: 0,
+  lossShare: 0.2,
+  lossBound: 2,
+})
+
+export const METHOD: {
+  rank: number
+  sites: readonly { name: string; scale: number }[]
+  stages: RunRequest['stages']
+} = {
+  rank: 4,
+  sites: [
+    { name: 'layer.2.ffn.down', scale: 1 },
+    { name: 'head.transform', scale: 1 },
+  ],
+  stages: [stage(84, 0.3), stage(83, 0.09), stage(83, 0.03)],
+}

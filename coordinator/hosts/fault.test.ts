@@ -1,6 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, describe, expect, inject, it } from 'vitest'
@@ -8,6 +7,7 @@ import { auditLog, readLog } from '../../test/rehearsal/audit.ts'
 import { Client } from '../../test/rehearsal/client.ts'
 import { Hosts } from '../../test/rehearsal/host.ts'
 import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
+import { tinyDisk } from '../../test/rehearsal/tiny-disk.ts'
 import { FakeWorker, setStage } from '../../test/rehearsal/worker.ts'
 
 const hosts = new Hosts()
@@ -205,22 +205,6 @@ describe('a run whose creation was cut short', () => {
     await expect.poll(charges).toBe(1)
   })
 })
-
-/** A file system of two megabytes, where the machine lets one be mounted. */
-function tinyDisk(): { path: string; unmount: () => void } | null {
-  const path = mkdtempSync(join(tmpdir(), 'sotto-tiny-'))
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', path], { stdio: 'ignore' })
-  } catch {
-    rmSync(path, { recursive: true })
-    return null
-  }
-  function unmount() {
-    execFileSync('umount', ['-l', path])
-    rmSync(path, { recursive: true })
-  }
-  return { path, unmount }
-}
 
 describe('a full disk', () => {
   it('is said, loses nothing, and is over when there is room', async ({ skip }) => {

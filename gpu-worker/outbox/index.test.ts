@@ -1,7 +1,8 @@
-import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { tinyDisk } from '../../test/rehearsal/tiny-disk.ts'
 import { openOutbox } from './index.ts'
 
 const folder = () => mkdtempSync(join(tmpdir(), 'sotto-outbox-'))
@@ -40,11 +41,22 @@ describe('outbox', () => {
     expect(() => openOutbox(folder()).put(lease, 'x')).toThrow(expect.objectContaining({ code: 'log_mismatch' }))
   })
 
-  it('says what to do when the disk is full', () => {
-    const outbox = openOutbox('/dev/shm')
-    // A file name that can not be created stands for any refusal of the file system.
-    expect(() => openOutbox('/proc')).not.toThrow()
-    expect(outbox.find('no-such-lease')).toBeNull()
-    expect(() => openOutbox('/proc').put('lease-1', 'x')).toThrow(expect.objectContaining({ code: 'disk_full' }))
+  it('says that the disk is full, keeps nothing half-written, and takes the bytes when there is room', ({ skip }) => {
+    const disk = tinyDisk()
+    if (!disk) return skip('no file system can be mounted here')
+    try {
+      const outbox = openOutbox(join(disk.path, 'outbox'))
+      const filler = join(disk.path, 'filler')
+      writeFileSync(filler, Buffer.alloc(2 ** 21 - 2 ** 14))
+      const large = 'x'.repeat(2 ** 16)
+      expect(() => outbox.put('lease-1', large)).toThrow(expect.objectContaining({ code: 'disk_full' }))
+      expect(outbox.find('lease-1')).toBeNull()
+      expect(outbox.pending()).toEqual([])
+      rmSync(filler)
+      outbox.put('lease-1', large)
+      expect(outbox.find('lease-1')).toBe(large)
+    } finally {
+      disk.unmount()
+    }
   })
 })

@@ -7,7 +7,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { WorkerError } from '../error.ts'
@@ -67,7 +67,8 @@ export function writeDurably(folder: string, path: string, body: string, mode = 
   try {
     const file = openSync(temporary, 'w', mode)
     try {
-      writeSync(file, body)
+      // Unlike writeSync, writes on after a short write, so that a full disk can not leave half a body without an error.
+      writeFileSync(file, body)
       fsyncSync(file)
     } finally {
       closeSync(file)
