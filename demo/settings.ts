@@ -20,7 +20,7 @@ const stage = (rounds: number, learningRate: number): RunRequest['stages'][numbe
   rounds,
   learningRate,
   radius: 0.01,
-  directions: 32,
+  directions: 64,
   clip: CLIP,
   samplingRate: 0.06,
   prox: 0,
@@ -33,7 +33,7 @@ export const METHOD: {
   sites: readonly { name: string; scale: number }[]
   stages: RunRequest['stages']
 } = {
-  rank: 4,
+  rank: 8,
   sites: [
     { name: 'layer.2.ffn.down', scale: 1 },
     { name: 'head.transform', scale: 1 },

@@ -32,7 +32,8 @@ def train_tokenizer(texts, size):
 class Batches:
     """Prompts of random windows of mails, with masked words in the text and a word to guess at the front mask."""
 
-    def __init__(self, tokenizer, texts, length, seed):
+    def __init__(self, tokenizer, texts, length, seed, whole):
+        self.whole = whole
         self.random = np.random.default_rng(seed)
         self.length = length
         self.vocab = tokenizer.get_vocab_size()
@@ -44,6 +45,7 @@ class Batches:
         self.mails = [np.array(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts]
         self.mails = [mail for mail in self.mails if len(mail) >= 8]
         self.weight = self._content_weight(names)
+        self.words = [self._content(mail) for mail in self.mails]
 
     def _whole(self, ids):
         """True where a token is a whole word by itself."""
@@ -78,10 +80,12 @@ class Batches:
         return mail[start : start + size]
 
     def _prompt_text(self, room):
-        """Windows of one to four mails in a row: the front mask has to add up what it reads, it cannot know the mail."""
-        count = int(self.random.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1]))
+        """Windows of one to three mails in a row, and the content words of those mails. Mixing mails keeps the front
+        mask from learning the thousand mails by heart: it has to add up what it reads."""
+        count = int(self.random.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
         chosen = self.random.integers(0, len(self.mails), count)
-        return np.concatenate([self._window(self.mails[index], room // count) for index in chosen])
+        window = np.concatenate([self._window(self.mails[index], room // count) for index in chosen])
+        return window, [self.words[index] for index in chosen]
 
     def batch(self, size):
         """ids, labels [size, width] (-100 = not scored), front [size, vocab], a distribution over words, and the
@@ -94,17 +98,20 @@ class Batches:
         front = np.zeros((size, self.vocab), dtype=np.float32)
         places = []
         for row in range(size):
-            window = self._prompt_text(int(self.random.integers(room // 2, room + 1)))
-            # Every other prompt is whole, as prompts are in use.
-            hidden = self._mask(window) if row % 2 else np.zeros(len(window), dtype=bool)
+            window, mails = self._prompt_text(int(self.random.integers(room // 2, room + 1)))
+            # Some prompts are whole, as prompts are in use.
+            whole = self.random.random() < self.whole
+            hidden = np.zeros(len(window), dtype=bool) if whole else self._mask(window)
             places.append(self.semantics.sketch(window))
             end = len(self.head) + len(window)
             ids[row, : end + 1] = [*self.head, *np.where(hidden, MASK, window), SEP]
             labels[row, len(self.head) : end] = np.where(hidden, window, -100)
-            # The front mask guesses the content words of the window, shown or masked. Words of the mail's other parts
-            # would teach it the thousand mails by heart.
+            # The front mask guesses the content words of the window, shown or masked, and less so of the rest.
             here = self._content(window)
             front[row, here] = self.weight[here]
+            for words in mails:
+                away = np.setdiff1d(words, here)
+                front[row, away] += 0.3 * self.weight[away] * len(here) / max(len(away) * len(mails), 1)
             front[row] /= max(front[row].sum(), 1e-9)
         return ids, labels, front, np.stack(places)
 

@@ -1,4 +1,4 @@
-"""Pretrains the encoder on public mail without labels. Usage: python train.py PUBLIC.jsonl OUTDIR [--minutes 20]"""
+"""Pretrains the encoder on public mail without labels. Usage: python train.py PUBLIC.jsonl OUTDIR [--minutes 15]"""
 
 import argparse
 import math
@@ -16,18 +16,19 @@ parser.add_argument("out")
 parser.add_argument("--start", help="a model of an earlier run to go on with")
 parser.add_argument("--extra", nargs="*", default=[])
 parser.add_argument("--minutes", type=float, default=15)
-parser.add_argument("--vocab", type=int, default=3072)
+parser.add_argument("--vocab", type=int, default=6144)
 parser.add_argument("--hidden", type=int, default=128)
 parser.add_argument("--layers", type=int, default=3)
 parser.add_argument("--length", type=int, default=96)
 parser.add_argument("--batch", type=int, default=48)
-parser.add_argument("--rate", type=float, default=1.5e-3)
-parser.add_argument("--dropout", type=float, default=0.0)
-parser.add_argument("--words", type=float, default=0.25, help="weight of the masked words' loss")
-parser.add_argument("--front", type=float, default=0.5, help="weight of the front mask's loss")
+parser.add_argument("--rate", type=float, default=1e-3)
+parser.add_argument("--dropout", type=float, default=0.1)
+parser.add_argument("--words", type=float, default=0.5, help="weight of the masked words' loss")
+parser.add_argument("--whole", type=float, default=0.0, help="share of prompts without masked words")
+parser.add_argument("--front", type=float, default=1.0, help="weight of the front mask's loss")
 parser.add_argument("--spread", type=float, default=1.0, help="length of a word vector at the start")
 parser.add_argument("--holdout", type=int, default=0, help="mails kept for measuring")
-parser.add_argument("--place", type=float, default=4.0, help="weight of the distance to the window's place")
+parser.add_argument("--place", type=float, default=2.0, help="weight of the distance to the window's place")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--seed", type=int, default=1)
 args = parser.parse_args()
@@ -38,9 +39,9 @@ texts = read_texts(args.public)
 extra = [text for path in args.extra for text in read_texts(path)]
 # Training the tokenizer twice does not give the same order of equally frequent pieces.
 tokenizer = Tokenizer.from_file(f"{args.start}/tokenizer.json") if args.start else train_tokenizer(texts + extra, args.vocab)
-batches = Batches(tokenizer, texts[args.holdout :] + extra, args.length, args.seed)
-held = Batches(tokenizer, texts[: args.holdout] or texts, args.length, args.seed)
-held.weight = batches.weight
+batches = Batches(tokenizer, texts[args.holdout :] + extra, args.length, args.seed, args.whole)
+held = Batches(tokenizer, texts[: args.holdout] or texts, args.length, args.seed, args.whole)
+held.weight, held.words = batches.weight, [batches._content(mail) for mail in held.mails]
 config = BertConfig(
     vocab_size=tokenizer.get_vocab_size(), hidden_size=args.hidden, num_hidden_layers=args.layers,
     num_attention_heads=4, intermediate_size=4 * args.hidden, max_position_embeddings=128, type_vocab_size=1,
