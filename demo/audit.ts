@@ -1,9 +1,9 @@
-import { EMPTY_LOG, type LogHead, type RunRecord, readSegment } from '../shared/ledger/index.ts'
+import { EMPTY_LOG, type LogHead, type RunRecord, readSegment, verifyRun } from '../shared/ledger/index.ts'
 import { spend } from '../shared/privacy/index.ts'
 import { replay, type TrainedState } from '../shared/zo/index.ts'
 import type { Client } from './client.ts'
 
-/** What the log alone says, with no word of the coordinator's. */
+/** What the log alone says, recomputed here. The signatures of reports are not checked: the log does not hold the keys yet. */
 export interface Audit {
   readonly records: readonly RunRecord[]
   readonly head: LogHead
@@ -12,7 +12,7 @@ export interface Audit {
   readonly epsilon: Record<string, number>
 }
 
-/** Downloads the whole log, checks its chain, replays the model and composes the charges. */
+/** Downloads the whole log, checks its chain and its records, replays the model and composes the charges. */
 export async function auditRun(client: Client, run: string): Promise<Audit> {
   const records: RunRecord[] = []
   let head: LogHead = EMPTY_LOG
@@ -26,9 +26,7 @@ export async function auditRun(client: Client, run: string): Promise<Audit> {
     if (head.size >= claimed.size) break
     if (segments.length === 0) throw new Error('the log ends before its head')
   }
-  const first = records[0]
-  if (first?.type !== 'spec') throw new Error('the log does not begin with its spec')
-  const { spec } = first
+  const { spec } = verifyRun(records)
   const { state } = replay(
     spec,
     records.filter((record) => record.type === 'close'),

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { MailSplit } from './mail/index.ts'
 import { MAILBOXES } from './settings.ts'
@@ -11,6 +11,9 @@ export interface Saved {
   readonly tokens: Record<string, string>
   readonly finished: boolean
 }
+
+/** Names a folder as the demo's own, to be emptied. */
+const MARK = '.sotto-demo'
 
 /** The demo's folder: mailboxes, coordinator, workers, logs of the processes, and the saved run. */
 export class DemoFolder {
@@ -35,13 +38,24 @@ export class DemoFolder {
 
   /** An empty folder with the mailboxes in it, one JSONL file each, as a data owner would have it. */
   prepare(split: MailSplit): void {
-    rmSync(this.path, { recursive: true, force: true })
+    this.#clear()
     for (const name of MAILBOXES) {
       mkdirSync(this.site(name), { recursive: true, mode: 0o700 })
       writeFileSync(this.mailbox(name), split.mailboxes[name].map((mail) => `${JSON.stringify(mail)}\n`).join(''), {
         mode: 0o600,
       })
     }
+  }
+
+  /** Empties a folder that is the demo's own. @throws Error for any other that is not empty. */
+  #clear(): void {
+    const held = existsSync(this.path) ? readdirSync(this.path) : []
+    if (held.length > 0 && !held.includes(MARK)) {
+      throw new Error(`${this.path} is not empty and not the demo's: give --dir a folder of its own`)
+    }
+    rmSync(this.path, { recursive: true, force: true })
+    mkdirSync(this.path, { recursive: true, mode: 0o700 })
+    writeFileSync(this.file(MARK), 'The demo of Sotto empties this folder when it begins anew.\n')
   }
 
   site(name: string): string {

@@ -24,15 +24,32 @@ export interface Coordinator {
 }
 
 /** Answers after which a report is never wanted again. */
-const DROPPED: ReadonlySet<ProblemCode> = new Set(['lease_closed', 'report_conflict', 'run_ended', 'not_found'])
+const DROPPED: ReadonlySet<ProblemCode> = new Set([
+  'lease_closed',
+  'report_conflict',
+  'run_ended',
+  'not_found',
+  'forbidden',
+  'bad_report',
+  'bad_signature',
+  'too_large',
+])
 /** Every connection is given up after this much silence, on top of what a long poll waits. */
 const TIMEOUT_MS = 30_000
 
+/** Most bytes of an answer that is JSON; the store's objects have no such limit. */
+const JSON_BYTES = 32 * 2 ** 20
+
+/** An answer, its body read whole: a connection that breaks off in the middle is the same as none. */
+interface Answer {
+  readonly status: number
+  readonly body: Uint8Array
+}
+
 /** @param signal aborts every request in flight, so that a worker stops at once. */
 export function connectCoordinator(base: string, token: string, signal: AbortSignal): Coordinator {
-  const request = async (method: string, path: string, body?: string, waitMs = 0): Promise<Response> => {
-    const url = new URL(path, base)
-    const response = await reach(url, {
+  const request = (method: string, path: string, body?: string, waitMs = 0): Promise<Answer> =>
+    reach(new URL(path, base), {
       method,
       headers: {
         authorization: `Bearer ${token}`,
@@ -42,67 +59,73 @@ export function connectCoordinator(base: string, token: string, signal: AbortSig
       redirect: 'error',
       signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS + waitMs)]),
     })
-    return response
-  }
-  const read = async <T extends z.ZodType>(schema: T, response: Response): Promise<z.infer<T>> => {
-    if (!response.ok) throw await refusal(response)
-    return schema.parse(await response.json())
+  const read = async <T extends z.ZodType>(schema: T, answer: Answer): Promise<z.infer<T>> => {
+    if (!isOk(answer)) throw refusal(answer)
+    const parsed = schema.safeParse(jsonOf(answer))
+    // A proxy's page instead of the coordinator: it may be back at the next try.
+    if (!parsed.success) throw new WorkerError('unreachable', 'what answers there is no coordinator of this version')
+    return parsed.data
   }
   return {
     self: async () => read(workerSelfSchema, await request('GET', '/v1/workers/self')),
     enrol: async (publicKey) => {
-      const response = await request('PUT', '/v1/workers/self/key', JSON.stringify({ publicKey }))
-      if (response.status === 409) {
+      const answer = await request('PUT', '/v1/workers/self/key', JSON.stringify({ publicKey }))
+      if (answer.status === 409) {
         throw new WorkerError(
           'key_conflict',
           'this token is enrolled with another key: start the worker with the --state folder it had before, or create a new worker',
         )
       }
-      if (!response.ok) throw await refusal(response)
-      await response.body?.cancel()
+      if (!isOk(answer)) throw refusal(answer)
     },
     lease: async (waitSeconds) => {
-      const response = await request('POST', '/v1/leases', JSON.stringify({ waitSeconds }), waitSeconds * 1000)
-      return response.status === 204 ? null : read(leaseSchema, response)
+      const answer = await request('POST', '/v1/leases', JSON.stringify({ waitSeconds }), waitSeconds * 1000)
+      return answer.status === 204 ? null : read(leaseSchema, answer)
     },
     updates: async (run, after) =>
       read(updatesSchema, await request('GET', `/v1/runs/${encodeURIComponent(run)}/updates?after=${after}`)),
     model: async (id) => read(modelSchema, await request('GET', `/v1/models/${encodeURIComponent(id)}`)),
     download: async (url) => {
-      const response = await reach(new URL(url, base), {
-        redirect: 'error',
-        signal: AbortSignal.any([signal, AbortSignal.timeout(600_000)]),
-      })
-      if (!response.ok) throw new WorkerError('unreachable', `the store answered ${response.status}`)
-      return new Uint8Array(await response.arrayBuffer())
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(600_000)])
+      const answer = await reach(new URL(url, base), { redirect: 'error', signal: limit })
+      if (!isOk(answer)) throw new WorkerError('unreachable', `the store answered ${answer.status}`)
+      return answer.body
     },
     report: async (lease, body) => {
-      const response = await request('PUT', `/v1/leases/${encodeURIComponent(lease)}/report`, body)
-      if (response.ok) {
-        await response.body?.cancel()
-        return 'accepted'
-      }
-      const problem = problemSchema.safeParse(await response.json().catch(() => null))
-      if (problem.success && DROPPED.has(problem.data.code)) return 'dropped'
-      throw classify(response.status, problem.data?.code)
+      const answer = await request('PUT', `/v1/leases/${encodeURIComponent(lease)}/report`, body)
+      if (isOk(answer)) return 'accepted'
+      const code = codeOf(answer)
+      if (code !== undefined && DROPPED.has(code)) return 'dropped'
+      throw refusal(answer)
     },
   }
 }
 
-async function reach(url: URL, init: RequestInit): Promise<Response> {
+async function reach(url: URL, init: RequestInit): Promise<Answer> {
   try {
-    return await fetch(url, init)
+    const response = await fetch(url, init)
+    return { status: response.status, body: new Uint8Array(await response.arrayBuffer()) }
   } catch (cause) {
     throw new WorkerError('unreachable', `${url.origin} can not be reached`, cause)
   }
 }
 
-async function refusal(response: Response): Promise<WorkerError> {
-  const problem = problemSchema.safeParse(await response.json().catch(() => null))
-  return classify(response.status, problem.data?.code)
+const isOk = ({ status }: Answer): boolean => status >= 200 && status < 300
+
+function jsonOf({ body }: Answer): unknown {
+  if (body.length > JSON_BYTES) return undefined
+  try {
+    return JSON.parse(new TextDecoder().decode(body))
+  } catch {
+    return undefined
+  }
 }
 
-function classify(status: number, code: ProblemCode | undefined): WorkerError {
+const codeOf = (answer: Answer): ProblemCode | undefined => problemSchema.safeParse(jsonOf(answer)).data?.code
+
+function refusal(answer: Answer): WorkerError {
+  const { status } = answer
+  const code = codeOf(answer)
   const said = `the coordinator answered ${status}${code ? ` (${code})` : ''}`
   if (status === 401) return new WorkerError('unauthorised', `${said}: the token is unknown or revoked`)
   if (status === 403)

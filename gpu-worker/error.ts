@@ -1,6 +1,6 @@
 /**
  * What stops a worker, by closed code. Messages hold names, ids and codes, never data: a worker's log leaves its site.
- * `terminal` ends the process; the others end only the lease at hand.
+ * `unreachable` is waited for; every other code ends the process, for a person to look at.
  */
 export type WorkerErrorCode =
   | 'unreachable'
@@ -14,6 +14,7 @@ export type WorkerErrorCode =
   | 'policy_refused'
   | 'model_mismatch'
   | 'log_mismatch'
+  | 'log_forked'
   | 'uncharged_lease'
   | 'lease_used'
 

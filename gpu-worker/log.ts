@@ -1,6 +1,6 @@
 /** What a worker may say: fields of this list alone, so that no loss, size or text can reach a log. */
 export interface WorkerEvent {
-  readonly event: 'started' | 'model_ready' | 'reported' | 'dropped' | 'retrying'
+  readonly event: 'started' | 'model_ready' | 'reported' | 'dropped' | 'retrying' | 'units_left_out'
   readonly run?: string
   readonly dataset?: string
   readonly round?: number

@@ -23,7 +23,7 @@ export interface SiteEngine extends LossOracle<unknown> {
 export interface WorkerOptions {
   readonly coordinator: Coordinator
   readonly site: Site
-  readonly dataset: { readonly id: string; readonly unit: 'record' | 'user' }
+  readonly dataset: { readonly id: string }
   readonly policy: Policy
   openEngine(spec: RunSpec, modelFolder: string): Promise<SiteEngine>
   readonly random: RandomBytes
@@ -37,6 +37,11 @@ interface Job {
   stage: number
 }
 
+/** Where the open job stands, so that its engine is closed however the worker ends. */
+interface Desk {
+  job?: Job
+}
+
 const LONG_POLL_SECONDS = 25
 
 /**
@@ -48,13 +53,13 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   await persistently(options, () => coordinator.enrol(site.publicKey))
   options.log({ event: 'started', dataset: options.dataset.id })
   for (const lease of site.outbox.pending()) await send(options, lease)
-  let job: Job | undefined
+  const desk: Desk = {}
   try {
     while (!signal.aborted) {
       const lease = await persistently(options, () => coordinator.lease(LONG_POLL_SECONDS))
       if (!lease) continue
       if (site.outbox.find(lease.id) === null) {
-        job = await persistently(options, () => prepare(options, job, lease))
+        const job = await persistently(options, () => prepare(options, desk, lease))
         // The round closed while this worker caught up: nothing was evaluated, so nothing is sent.
         if (job.run.point.nextRound !== lease.round) continue
         await evaluate(options, job, lease)
@@ -64,38 +69,45 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   } catch (error) {
     if (!signal.aborted) throw error
   } finally {
-    await job?.engine.close()
+    await desk.job?.engine.close()
   }
 }
 
-/** The run of a lease, verified and caught up, its model loaded and at the right stage. */
-async function prepare(options: WorkerOptions, job: Job | undefined, lease: Lease): Promise<Job> {
-  const current = job?.run.id === lease.run ? job : await openJob(options, job, lease)
-  if (current.run.specHash !== lease.specHash)
+/** The run of a lease, verified and caught up before the data is read, its model loaded and at the right stage. */
+async function prepare(options: WorkerOptions, desk: Desk, lease: Lease): Promise<Job> {
+  const { coordinator, site, dataset, policy } = options
+  const isOpen = desk.job?.run.id === lease.run
+  const run = isOpen ? desk.job!.run : await followRun(coordinator, lease)
+  if (run.specHash !== lease.specHash) {
     throw new WorkerError('spec_mismatch', `run ${lease.run} is offered under another spec`)
-  await catchUp(current.run, lease, options.coordinator)
-  checkCharge(lease, current.run.spec, current.run.charges)
-  if (current.run.point.nextRound < lease.round)
-    throw new WorkerError('log_mismatch', `the log of ${lease.run} ends before the lease's round`)
-  const { stage, finished } = current.run.point.state
-  if (stage !== current.stage) {
-    await current.engine.setStage(stage, finished)
-    current.stage = stage
   }
-  return current
+  if (!isOpen) {
+    checkSpec(run.spec, run.specHash, dataset.id, policy)
+    site.pinSpec(run.id, run.specHash)
+  }
+  await catchUp(run, lease, { dataset: dataset.id, coordinator })
+  checkCharge(lease, run.spec, { dataset: dataset.id, charges: run.charges, released: site.outbox.released(run.id) })
+  if (run.point.nextRound < lease.round) {
+    throw new WorkerError('log_mismatch', `the log of ${lease.run} ends before the lease's round`)
+  }
+  const job = isOpen ? desk.job! : await openJob(options, desk, run)
+  const { stage, finished } = run.point.state
+  if (stage !== job.stage) {
+    await job.engine.setStage(stage, finished)
+    job.stage = stage
+  }
+  return job
 }
 
-async function openJob(options: WorkerOptions, previous: Job | undefined, lease: Lease): Promise<Job> {
-  const { coordinator, site } = options
-  const run = await followRun(coordinator, lease)
-  checkSpec(run.spec, run.specHash, options.dataset, options.policy)
-  site.pinSpec(run.id, run.specHash)
-  const folder = await fetchModel(coordinator, run.spec.model, site.modelsFolder)
-  await previous?.engine.close()
-  const engine = await options.openEngine(run.spec, folder)
-  await engine.setStage(0, [])
+/** Loads the model and reads the data. The job is on the desk as soon as there is something to close. */
+async function openJob(options: WorkerOptions, desk: Desk, run: FollowedRun): Promise<Job> {
+  const folder = await fetchModel(options.coordinator, run.spec.model, options.site.modelsFolder)
+  await desk.job?.engine.close()
+  delete desk.job
+  const job: Job = { run, engine: await options.openEngine(run.spec, folder), stage: 0 }
+  desk.job = job
   options.log({ event: 'model_ready', run: run.id })
-  return { run, engine, stage: 0 }
+  return job
 }
 
 async function evaluate(options: WorkerOptions, { run, engine }: Job, lease: Lease): Promise<void> {

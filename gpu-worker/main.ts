@@ -1,15 +1,15 @@
 import { randomFillSync } from 'node:crypto'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { RunSpec } from '../shared/api/index.ts'
 import { connectCoordinator } from './coordinator.ts'
 import { readUnits } from './data/index.ts'
-import { openEngine } from './engine/index.ts'
+import { WorkerError } from './error.ts'
 import { consoleLog } from './log.ts'
-import { runWorker, type SiteEngine } from './loop.ts'
+import { runWorker } from './loop.ts'
 import { persistently } from './persist.ts'
 import type { Policy } from './policy.ts'
 import { openSite } from './site.ts'
+import { openSiteEngine } from './site-engine.ts'
 
 const HELP = `Usage: npm run worker -- --coordinator URL --token TOKEN --data mail.jsonl [options]
 
@@ -22,8 +22,11 @@ where it was.
   --data FILE         JSONL, one line a record: {"text": "...", "label": "...", "user": "..."}
   --state DIR         key, outbox and models of this worker (default: .sotto/worker beside the data); one worker a folder
   --threads N         inference threads (default 1)
+  --unit UNIT         what is protected: record (default) or user, all lines with one "user"
+  --labels A,B        labels that the data may have; without it, lines with a label that the run does not know count as nothing
   --accept HASH       agree to this spec alone; may be given more than once
   --max-epsilon E     refuse a run that may spend more of this dataset
+  --max-delta D       refuse a run that asks for a larger delta (default 1e-5)
   --json              one JSON object a line instead of words
   --help              this text
 
@@ -38,6 +41,7 @@ interface Settings {
   state: string
   threads: number
   policy: Policy
+  labels: string[] | null
   json: boolean
 }
 
@@ -57,6 +61,9 @@ const OPTIONS = {
   threads: { type: 'string', default: '1' },
   accept: { type: 'string', multiple: true },
   'max-epsilon': { type: 'string' },
+  'max-delta': { type: 'string', default: '1e-5' },
+  unit: { type: 'string', default: 'record' },
+  labels: { type: 'string' },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const
@@ -74,12 +81,20 @@ function readSettings(): Settings | null {
     data,
     state: values.state ?? join(data, '..', '.sotto', 'worker'),
     threads: positive('--threads', values.threads, Number.isInteger),
+    labels: values.labels?.split(',') ?? null,
     policy: {
+      maxDelta: positive('--max-delta', values['max-delta'], Number.isFinite),
+      unit: readUnit(values.unit),
       ...(values.accept ? { acceptedSpecs: new Set(values.accept) } : {}),
       ...(maxEpsilon === undefined ? {} : { maxEpsilon: positive('--max-epsilon', maxEpsilon, Number.isFinite) }),
     },
     json: values.json,
   }
+}
+
+function readUnit(unit: string): 'record' | 'user' {
+  if (unit !== 'record' && unit !== 'user') throw new UsageError('--unit must be record or user')
+  return unit
 }
 
 function required(name: string, value: string | undefined): string {
@@ -93,24 +108,6 @@ function positive(name: string, text: string, check: (value: number) => boolean)
   return value
 }
 
-async function openSiteEngine(
-  spec: RunSpec,
-  modelDir: string,
-  settings: Settings,
-  unit: 'record' | 'user',
-): Promise<SiteEngine> {
-  const { task, space, seed } = spec
-  const units = await readUnits(settings.data, { unit, labels: Object.keys(task.labels) })
-  const engine = await openEngine({ modelDir, task, space, seed, threads: settings.threads })
-  const encoded = units.map((lines) => lines.map(({ text, label }) => ({ encoded: engine.encode(text), label })))
-  return {
-    units: encoded,
-    losses: (lines, groups) => engine.losses(lines as (typeof encoded)[number], groups),
-    setStage: (stage, finished) => engine.setStage(stage, finished),
-    close: () => engine.close(),
-  }
-}
-
 async function main(): Promise<void> {
   const settings = readSettings()
   if (!settings) return console.log(HELP)
@@ -122,13 +119,16 @@ async function main(): Promise<void> {
   try {
     const { dataset } = await persistently({ log, signal: stop.signal }, () => coordinator.self())
     // Read once before any lease, so that a broken file is told at the start and not in the middle of a run.
-    await readUnits(settings.data, { unit: dataset.unit, labels: null })
+    await readUnits(settings.data, { unit: settings.policy.unit, labels: settings.labels })
+    if (dataset.unit !== settings.policy.unit) {
+      throw new WorkerError('unit_mismatch', `dataset ${dataset.id} is registered by ${dataset.unit}: see --unit`)
+    }
     await runWorker({
       coordinator,
       site,
-      dataset: { id: dataset.id, unit: dataset.unit },
+      dataset: { id: dataset.id },
       policy: settings.policy,
-      openEngine: (spec, folder) => openSiteEngine(spec, folder, settings, dataset.unit),
+      openEngine: (spec, folder) => openSiteEngine(spec, folder, { ...settings, unit: settings.policy.unit, log }),
       random: (length) => randomFillSync(new Uint8Array(length)),
       log,
       signal: stop.signal,
@@ -146,6 +146,7 @@ function explain(error: unknown): string {
   if (error instanceof Error && SPOKEN.has(error.name) && 'code' in error) return `${error.code}: ${error.message}`
   if (error instanceof Error)
     return `internal error: ${error.name}\n${(error.stack ?? '')
+      .replace(error.message, '')
       .split('\n')
       .filter((line) => /^\s+at /.test(line))
       .join('\n')}`

@@ -8,6 +8,10 @@ import { WorkerError } from './error.ts'
 export interface Policy {
   /** Largest epsilon that one run may spend of this dataset; undefined: what its spec says. */
   readonly maxEpsilon?: number
+  /** Largest delta that a run may ask for. */
+  readonly maxDelta: number
+  /** What the owner protects: the coordinator may not choose it. */
+  readonly unit: 'record' | 'user'
   /** Specs agreed to in advance; undefined: the first spec of a run that meets the rest of the policy. */
   readonly acceptedSpecs?: ReadonlySet<string>
 }
@@ -15,45 +19,65 @@ export interface Policy {
 export type Charge = Extract<RunRecord, { type: 'charge' }>
 
 /** Refuses a spec that the owner has not agreed to or that does not describe this dataset. @throws WorkerError `policy_refused`. */
-export function checkSpec(
-  spec: RunSpec,
-  specHash: string,
-  dataset: { id: string; unit: string },
-  policy: Policy,
-): void {
+export function checkSpec(spec: RunSpec, specHash: string, dataset: string, policy: Policy): void {
   if (policy.acceptedSpecs && !policy.acceptedSpecs.has(specHash)) {
     throw new WorkerError('policy_refused', `spec ${specHash} is none of those given by --accept`)
   }
-  const own = spec.datasets.find(({ id }) => id === dataset.id)
-  if (!own) throw new WorkerError('policy_refused', `the spec does not name dataset ${dataset.id}`)
-  if (own.unit !== dataset.unit)
-    throw new WorkerError('policy_refused', `the spec counts units of dataset ${dataset.id} otherwise`)
-  if (policy.maxEpsilon !== undefined && spec.budget.epsilon > policy.maxEpsilon) {
+  const own = spec.datasets.find(({ id }) => id === dataset)
+  if (!own) throw new WorkerError('policy_refused', `the spec does not name dataset ${dataset}`)
+  if (own.unit !== policy.unit) {
+    throw new WorkerError('unit_mismatch', `the spec protects a ${own.unit}, this worker a ${policy.unit}: see --unit`)
+  }
+  if (!(spec.budget.delta <= policy.maxDelta)) {
+    throw new WorkerError('policy_refused', 'the spec asks for more delta than --max-delta allows')
+  }
+  if (policy.maxEpsilon !== undefined && !(spec.budget.epsilon <= policy.maxEpsilon)) {
     throw new WorkerError('policy_refused', 'the spec may spend more epsilon than --max-epsilon allows')
   }
 }
 
+/** What this site knows of itself and of a run, against which a lease is held. */
+export interface OwnAccount {
+  readonly dataset: string
+  /** Charges of this dataset in the run's log. */
+  readonly charges: readonly Charge[]
+  /** Leases of the run for which this site has made bytes, ever. */
+  readonly released: readonly string[]
+}
+
 /**
- * Before any work: the lease's charge must stand in the log, be the stage's own mechanism, and the charges of this dataset
- * together must stay within the spec's budget. @throws WorkerError `uncharged_lease` or `policy_refused`.
+ * Before the data is read: the lease must be for this dataset, its charge must stand in the log and be the stage's own
+ * mechanism, everything this site ever released for the run must stand there too (a log that forgot it is a fork), and the
+ * charges together must stay within the spec's budget.
+ * @throws WorkerError `policy_refused`, `uncharged_lease` or `log_forked`
  */
-export function checkCharge(lease: Lease, spec: RunSpec, charges: readonly Charge[]): void {
-  const charge = charges.find((candidate) => candidate.lease === lease.id)
-  if (!charge || charge.round !== lease.round || charge.dataset !== lease.dataset) {
+export function checkCharge(lease: Lease, spec: RunSpec, own: OwnAccount): void {
+  if (lease.dataset !== own.dataset) {
+    throw new WorkerError('policy_refused', `lease ${lease.id} is for dataset ${lease.dataset}, not for this one`)
+  }
+  const charged = new Map(own.charges.map((charge) => [charge.lease, charge]))
+  const charge = charged.get(lease.id)
+  if (charge?.round !== lease.round || charge.dataset !== own.dataset) {
     throw new WorkerError('uncharged_lease', `lease ${lease.id} has no charge in the log of ${lease.run}`)
   }
-  const { stage } = stageOf(spec.stages, lease.round)
-  const { event } = charge
-  if (event.noiseMultiplier !== stage.noiseMultiplier || event.samplingRate !== stage.samplingRate) {
+  const isOfStage = ({ event, round }: Charge) => {
+    const { stage } = stageOf(spec.stages, round)
+    return event.noiseMultiplier === stage.noiseMultiplier && event.samplingRate === stage.samplingRate
+  }
+  if (!own.charges.every(isOfStage)) {
     throw new WorkerError(
       'uncharged_lease',
-      `the charge of lease ${lease.id} is for another mechanism than its stage's`,
+      `a charge in the log of ${lease.run} is for another mechanism than its stage's`,
     )
   }
-  const own = charges
-    .filter(({ dataset }) => dataset === lease.dataset)
-    .map((each) => ({ event: each.event, count: 1 }))
-  if (spend(own, spec.budget.delta).epsilon > spec.budget.epsilon) {
+  if (!own.released.every((released) => charged.has(released))) {
+    throw new WorkerError('log_forked', `the log of ${lease.run} lacks a charge for which this site has reported`)
+  }
+  const { epsilon } = spend(
+    [...charged.values()].map(({ event }) => ({ event, count: 1 })),
+    spec.budget.delta,
+  )
+  if (!(epsilon <= spec.budget.epsilon)) {
     throw new WorkerError('policy_refused', `the charges of dataset ${lease.dataset} exceed the budget of ${lease.run}`)
   }
 }

@@ -37,14 +37,18 @@ export async function followRun(coordinator: Coordinator, lease: Lease): Promise
 }
 
 /** Catches up to the log that holds the lease's charge. @throws WorkerError `log_mismatch` where the log forks, lies or ends before. */
-export async function catchUp(run: FollowedRun, lease: Lease, coordinator: Coordinator): Promise<void> {
+export async function catchUp(
+  run: FollowedRun,
+  lease: Lease,
+  site: { dataset: string; coordinator: Coordinator },
+): Promise<void> {
   while (run.head.size < lease.head.size) {
-    const { segments } = await coordinator.updates(run.id, run.head.size)
+    const { segments } = await site.coordinator.updates(run.id, run.head.size)
     if (segments.length === 0)
       throw new WorkerError('log_mismatch', `the log of ${run.id} ends before the lease's charge`)
     for (const { url } of segments) {
-      const { records, head } = readLog(run.head, await coordinator.download(url), run.id)
-      for (const record of records) apply(run, record, lease.dataset)
+      const { records, head } = readLog(run.head, await site.coordinator.download(url), run.id)
+      for (const record of records) apply(run, record, site.dataset)
       run.head = head
       if (head.size === lease.head.size && head.hash !== lease.head.hash) {
         throw new WorkerError('log_mismatch', `the log of ${run.id} is another than the lease names`)

@@ -55,6 +55,7 @@ describe('site', () => {
     site.close()
     const later = openSite(path)
     expect(() => later.pinSpec('run-1', 'b'.repeat(64))).toThrow(expect.objectContaining({ code: 'spec_mismatch' }))
+    expect(() => later.pinSpec('run-2', 'a'.repeat(64))).toThrow(expect.objectContaining({ code: 'spec_mismatch' }))
     later.pinSpec('run-2', 'b'.repeat(64))
     later.close()
   })

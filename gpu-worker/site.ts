@@ -39,6 +39,10 @@ export function openSite(folder: string): Site {
       if (pinned === specHash) return
       if (pinned !== undefined)
         throw new WorkerError('spec_mismatch', `run ${run} is offered under another spec than the one agreed to`)
+      // Its seed is part of a spec: the same spec under another name would spend its budget twice.
+      if ([...pins.values()].includes(specHash)) {
+        throw new WorkerError('spec_mismatch', `run ${run} is offered under the spec of another run`)
+      }
       pins.set(run, specHash)
       writeDurably(folder, pinsPath, canonicalJson(Object.fromEntries(pins)))
     },

@@ -5,26 +5,43 @@ import { describe, expect, it } from 'vitest'
 import { tinyDisk } from '../../test/rehearsal/tiny-disk.ts'
 import { openOutbox } from './index.ts'
 
+/** A body as far as the outbox reads it. */
+const body = (lease: string, more = '') => JSON.stringify({ run: 'run-1', lease, more })
 const folder = () => mkdtempSync(join(tmpdir(), 'sotto-outbox-'))
 
 describe('outbox', () => {
   it('keeps bytes until they are answered for, and keeps them after', () => {
     const path = folder()
-    openOutbox(path).put('lease-1', '{"a":1}')
+    openOutbox(path).put('lease-1', body('lease-1'))
     const again = openOutbox(path)
     expect(again.pending()).toEqual(['lease-1'])
     again.markAnswered('lease-1')
     expect(again.pending()).toEqual([])
-    expect(openOutbox(path).find('lease-1')).toBe('{"a":1}')
+    expect(openOutbox(path).find('lease-1')).toBe(body('lease-1'))
   })
 
   it('never takes second bytes for one lease, answered or not', () => {
     const outbox = openOutbox(folder())
-    outbox.put('lease-1', 'first')
-    expect(() => outbox.put('lease-1', 'second')).toThrow(expect.objectContaining({ code: 'lease_used' }))
+    outbox.put('lease-1', body('lease-1', 'first'))
+    expect(() => outbox.put('lease-1', body('lease-1', 'second'))).toThrow(
+      expect.objectContaining({ code: 'lease_used' }),
+    )
     outbox.markAnswered('lease-1')
-    expect(() => outbox.put('lease-1', 'second')).toThrow(expect.objectContaining({ code: 'lease_used' }))
-    expect(outbox.find('lease-1')).toBe('first')
+    expect(() => outbox.put('lease-1', body('lease-1', 'second'))).toThrow(
+      expect.objectContaining({ code: 'lease_used' }),
+    )
+    expect(outbox.find('lease-1')).toBe(body('lease-1', 'first'))
+  })
+
+  it('remembers what was released for a run, over restarts', () => {
+    const path = folder()
+    const outbox = openOutbox(path)
+    outbox.put('lease-1', body('lease-1'))
+    outbox.put('lease-2', body('lease-2'))
+    outbox.markAnswered('lease-1')
+    expect(outbox.released('run-1').sort()).toEqual(['lease-1', 'lease-2'])
+    expect(openOutbox(path).released('run-1').sort()).toEqual(['lease-1', 'lease-2'])
+    expect(outbox.released('run-2')).toEqual([])
   })
 
   it('does not take a half-written file for bytes', () => {
@@ -33,7 +50,7 @@ describe('outbox', () => {
     const outbox = openOutbox(path)
     expect(outbox.find('lease-1')).toBeNull()
     expect(outbox.pending()).toEqual([])
-    outbox.put('lease-1', 'whole')
+    outbox.put('lease-1', body('lease-1'))
     expect(readdirSync(path)).toEqual(['lease-1.json'])
   })
 
@@ -48,7 +65,7 @@ describe('outbox', () => {
       const outbox = openOutbox(join(disk.path, 'outbox'))
       const filler = join(disk.path, 'filler')
       writeFileSync(filler, Buffer.alloc(2 ** 21 - 2 ** 14))
-      const large = 'x'.repeat(2 ** 16)
+      const large = body('lease-1', 'x'.repeat(2 ** 16))
       expect(() => outbox.put('lease-1', large)).toThrow(expect.objectContaining({ code: 'disk_full' }))
       expect(outbox.find('lease-1')).toBeNull()
       expect(outbox.pending()).toEqual([])

@@ -10,7 +10,11 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { z } from 'zod'
 import { WorkerError } from '../error.ts'
+
+/** What every body says of itself. */
+const named = z.object({ run: z.string(), lease: z.string() })
 
 /** A lease id as it may name a file: what the API's Identifier allows. */
 const LEASE = /^[a-z0-9][a-z0-9_-]{0,62}$/
@@ -27,6 +31,8 @@ export interface Outbox {
   /** Writes and syncs. @throws WorkerError `lease_used` where bytes exist, `disk_full` where the disk refuses. */
   put(lease: string, body: string): void
   markAnswered(lease: string): void
+  /** Leases of a run for which bytes were ever made. */
+  released(run: string): string[]
   /** Leases whose bytes no coordinator has answered for. */
   pending(): string[]
 }
@@ -37,6 +43,12 @@ export function openOutbox(folder: string): Outbox {
     if (!LEASE.test(lease)) throw new WorkerError('log_mismatch', 'a lease id that can not name a file')
     return join(folder, `${lease}${suffix}`)
   }
+  const made = new Map<string, Set<string>>()
+  const note = (body: string) => {
+    const { run, lease } = named.parse(JSON.parse(body))
+    made.set(run, (made.get(run) ?? new Set()).add(lease))
+  }
+  for (const name of readdirSync(folder)) if (name.endsWith('.json')) note(readFileSync(join(folder, name), 'utf8'))
   const find = (lease: string) => {
     for (const suffix of ['.json', '.sent.json']) {
       const path = pathOf(lease, suffix)
@@ -49,7 +61,9 @@ export function openOutbox(folder: string): Outbox {
     put: (lease, body) => {
       if (find(lease) !== null) throw new WorkerError('lease_used', `lease ${lease} has released its bytes already`)
       writeDurably(folder, pathOf(lease, '.json'), body)
+      note(body)
     },
+    released: (run) => [...(made.get(run) ?? [])],
     markAnswered: (lease) => {
       const path = pathOf(lease, '.json')
       if (existsSync(path)) renameSync(path, pathOf(lease, '.sent.json'))

@@ -1,0 +1,68 @@
+import { reportLength, type Stage, stageOf } from '../zo/schedule.ts'
+import { coefficients } from '../zo/update.ts'
+import { LedgerError } from './chain.ts'
+import type { RunRecord } from './record.ts'
+
+type Close = Extract<RunRecord, { type: 'close' }>
+type Charge = Extract<RunRecord, { type: 'charge' }>
+type Spec = Extract<RunRecord, { type: 'spec' }>
+
+/**
+ * What the records of a run must keep to, beside their chain: every released report has its own charge before it, for its round and
+ * dataset, no report is counted twice, every charge is its stage's mechanism, and the coefficients follow from the integers.
+ * The trained state is checked by `replay` of `shared/zo`.
+ * @param records the whole log, from its first record
+ * @throws LedgerError `not_a_record` without a spec at the head, `uncharged_report`, `wrong_update`
+ */
+export function verifyRun(records: readonly RunRecord[]): Spec {
+  const [first] = records
+  if (first?.type !== 'spec') throw new LedgerError('not_a_record', 0)
+  const charges = new Map<string, Charge>()
+  const counted = new Set<string>()
+  for (const record of records) {
+    if (record.type === 'charge') charges.set(record.lease, checkedCharge(record, first))
+    if (record.type === 'close') checkClose(record, { first, charges, counted })
+  }
+  return first
+}
+
+function checkedCharge(charge: Charge, { spec }: Spec): Charge {
+  const { stage } = stageOf(spec.stages, charge.round)
+  const { noiseMultiplier, samplingRate } = charge.event
+  if (noiseMultiplier !== stage.noiseMultiplier || samplingRate !== stage.samplingRate) {
+    throw new LedgerError('uncharged_report', charge.seq)
+  }
+  return charge
+}
+
+function checkClose(close: Close, log: { first: Spec; charges: Map<string, Charge>; counted: Set<string> }): void {
+  const { spec } = log.first
+  const { stage } = stageOf(spec.stages, close.round)
+  const datasets = new Set<string>()
+  for (const { lease, dataset, integers } of close.reports) {
+    const charge = log.charges.get(lease)
+    const isCharged = charge?.round === close.round && charge.dataset === dataset
+    if (!isCharged || log.counted.has(lease) || datasets.has(dataset))
+      throw new LedgerError('uncharged_report', close.seq)
+    if (integers.length !== reportLength(stage)) throw new LedgerError('wrong_update', close.seq)
+    log.counted.add(lease)
+    datasets.add(dataset)
+  }
+  const expected = recomputed(close, spec.datasets, stage)
+  const isSame = expected.length === close.coefficients.length && expected.every((c, k) => c === close.coefficients[k])
+  if (!isSame) throw new LedgerError('wrong_update', close.seq)
+}
+
+function recomputed(
+  { reports, seq }: Close,
+  datasets: readonly { id: string; units: number }[],
+  stage: Stage,
+): number[] {
+  const units = new Map(datasets.map((dataset) => [dataset.id, dataset.units]))
+  const weighed = reports.map(({ dataset, integers }) => {
+    const count = units.get(dataset)
+    if (count === undefined) throw new LedgerError('uncharged_report', seq)
+    return { integers, units: count }
+  })
+  return coefficients(weighed, stage)
+}
