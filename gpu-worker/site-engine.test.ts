@@ -1,0 +1,53 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import type { RunSpec } from '../shared/api/index.ts'
+import type { WorkerEvent } from './log.ts'
+import { openSiteEngine } from './site-engine.ts'
+
+const MODEL = fileURLToPath(new URL('../demo/model/spam-encoder', import.meta.url))
+const spec = {
+  task: {
+    kind: 'prompt-classification',
+    template: 'about {mask} : {text}',
+    labels: { ham: 'work', spam: 'money' },
+    maxTokens: 16,
+    buckets: [16],
+  },
+  space: { kind: 'lora', rank: 1, sites: [{ name: 'head.transform', inputs: 128, outputs: 128, scale: 1 }] },
+  seed: '0123456789abcdef',
+} as unknown as RunSpec
+
+describe('what a run can not evaluate', () => {
+  it('counts as nothing and ends nothing, so that no run can ask by it which labels there are', async () => {
+    const data = join(mkdtempSync(join(tmpdir(), 'sotto-data-')), 'mail.jsonl')
+    const lines = ['ham', 'phishing', 'spam', '__proto__'].map((label) =>
+      JSON.stringify({ text: `free ${label}`, label }),
+    )
+    writeFileSync(data, lines.join('\n'))
+    const said: WorkerEvent[] = []
+    const log = (event: WorkerEvent) => said.push(event)
+    const engine = await openSiteEngine(spec, MODEL, { data, unit: 'record', labels: null, threads: 1, log })
+    await engine.setStage(0, [])
+    const groups = [new Float32Array(128).fill(0.01), new Float32Array(128).fill(-0.01)]
+    const losses = await engine.losses(engine.units.flat(), groups)
+    await engine.close()
+    expect(Array.from(losses, Number.isNaN)).toEqual([false, false, true, true, false, false, true, true])
+    expect(said).toEqual([{ event: 'units_left_out' }])
+  })
+
+  it('is refused at the start where the owner says which labels there are', async () => {
+    const data = join(mkdtempSync(join(tmpdir(), 'sotto-data-')), 'mail.jsonl')
+    writeFileSync(data, '{"text":"x","label":"phishing"}\n')
+    const opened = openSiteEngine(spec, MODEL, {
+      data,
+      unit: 'record',
+      labels: ['ham', 'spam'],
+      threads: 1,
+      log: () => {},
+    })
+    await expect(opened).rejects.toMatchObject({ code: 'unknown_label' })
+  })
+})
