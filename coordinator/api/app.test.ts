@@ -87,6 +87,7 @@ describe('plan', () => {
     ['bad_request', { stages: [stageOf(), { ...stageOf(), noiseMultiplier: 1 }] }],
     ['bad_request', { stages: [{ ...stageOf(), grid: 2 }] }],
     ['bad_request', { stages: [{ ...stageOf(), clip: 1, grid: 1e-9 }] }],
+    ['bad_request', { task: { ...smallRequest({ model: '', datasets: [] }).task, labels: protoLabels() } }],
     ['bad_request', { odd: 1 }],
   ])('refuses by %s: %j', async (code, change) => {
     expect(await codeOf(change)).toBe(code)
@@ -103,6 +104,11 @@ describe('plan', () => {
     expect(await codeOf({ model: body.id })).toBeUndefined()
   })
 })
+
+/** With a key of its own that an object literal can not have. */
+function protoLabels() {
+  return JSON.parse('{"spam":"bad","ham":"good","__proto__":"odd"}')
+}
 
 function stageOf() {
   return { rounds: 2, learningRate: 0.1, radius: 0.01, directions: 2, clip: 1, samplingRate: 0.1 }

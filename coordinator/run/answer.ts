@@ -60,5 +60,7 @@ function reasonOf({
   reason: string | null
 }): string | null {
   if (!view.end) return fault && REASONS[fault]
-  return view.end.outcome === 'budget_exhausted' ? (reason ?? 'a budget is exhausted') : null
+  const { outcome } = view.end
+  if (outcome === 'budget_exhausted') return reason ?? 'a budget is exhausted'
+  return outcome === 'failed' ? (reason ?? 'the run failed') : null
 }

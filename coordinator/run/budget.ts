@@ -6,12 +6,8 @@ export interface Refusal {
   readonly reason: string
 }
 
-/**
- * Charges every dataset for leases about to be opened, or says why not. All budgets are asked first, so that no dataset is
- * charged for a round that another one's budget refuses. A charge made and then not logged (a crash between) stays made:
- * its id is the lease's, and the next try makes the same charge again, which counts once.
- */
-export async function reserve(
+/** Why datasets can not be charged for leases, or null where they can. Nothing is charged. */
+export async function refusalOf(
   view: RunView,
   charges: readonly ChargeEntry[],
   datasets: DatasetLedger,
@@ -24,6 +20,21 @@ export async function reserve(
     const answer = await datasets.charge(charge.dataset, chargeOf(view, charge), { dryRun: true })
     if (answer !== 'charged') return ofDataset(charge.dataset, answer)
   }
+  return null
+}
+
+/**
+ * Charges every dataset for leases about to be opened, or says why not. All budgets are asked first, so that no dataset is
+ * charged for a round that another one's budget refuses. A charge made and then not logged (a crash between) stays made:
+ * its id is the lease's, and the next try makes the same charge again, which counts once.
+ */
+export async function reserve(
+  view: RunView,
+  charges: readonly ChargeEntry[],
+  datasets: DatasetLedger,
+): Promise<Refusal | null> {
+  const refusal = await refusalOf(view, charges, datasets)
+  if (refusal) return refusal
   for (const charge of charges) {
     const answer = await datasets.charge(charge.dataset, chargeOf(view, charge))
     if (answer !== 'charged') return ofDataset(charge.dataset, answer)

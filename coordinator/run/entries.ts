@@ -35,12 +35,21 @@ export function currentHash({ stateHash: last, spec }: RunView): string {
   return hash
 }
 
-export function endEntry(view: RunView, outcome: 'completed' | 'cancelled'): Extract<RunEntry, { type: 'end' }> {
+export function endEntry(
+  view: RunView,
+  outcome: 'completed' | 'cancelled' | 'failed',
+): Extract<RunEntry, { type: 'end' }> {
   return { type: 'end', outcome, stateHash: currentHash(view), adapter: null }
 }
 
 export function exhausted({ reason }: Refusal, hash: string): Segmented {
   return { entries: [{ type: 'end', outcome: 'budget_exhausted', stateHash: hash, adapter: null }], reason }
+}
+
+/** The end of a run whose next update would leave the finite numbers; its state stays the last good one. */
+export function diverged(view: RunView): Segmented {
+  const reason = `state_not_finite: the update of round ${view.closed} leads to a state that is not finite`
+  return { entries: [endEntry(view, 'failed')], reason }
 }
 
 export function voidEntry(view: RunView) {

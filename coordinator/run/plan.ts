@@ -1,14 +1,8 @@
 import type { z } from 'zod'
 import { MAX_INTEGER, type RunRequest, type RunSpec, runSpecSchema, type stageSchema } from '../../shared/api/index.ts'
-import {
-  calibrateNoise,
-  type EventCount,
-  gaussianEvent,
-  noiseDeviation,
-  PrivacyError,
-  spend,
-} from '../../shared/privacy/index.ts'
+import { calibrateNoise, type EventCount, gaussianEvent, PrivacyError, spend } from '../../shared/privacy/index.ts'
 import { reportLength, spaceDimension, totalRounds } from '../../shared/zo/index.ts'
+import { reportReach } from './reach.ts'
 
 type Stage = z.infer<typeof stageSchema>
 
@@ -43,8 +37,6 @@ const NOISE_DIGITS = 5
 const CURVE_POINTS = 200
 /** Steps of the grid in a clip, where the request leaves the grid out. */
 const DEFAULT_GRID_STEPS = 2 ** 20
-/** Standard deviations of noise that a report must have room for: never met. */
-const NOISE_REACH = 40
 
 /**
  * Fills in what a request leaves out: grid, spare charges, quorum, and the smallest noise that pays for all rounds and spares.
@@ -137,13 +129,12 @@ function checkGrid(spec: RunSpec): void {
   const units = Math.max(...spec.datasets.map((d) => d.units))
   for (const stage of spec.stages) {
     try {
-      const deviation = noiseDeviation({ ...stage, clipping: spec.clipping })
-      const reach = units * (stage.clip / stage.grid) + NOISE_REACH * deviation
-      if (reach > MAX_INTEGER) throw new PlanError('bad_request', 'stages.grid: too fine for the number of units')
+      if (reportReach(stage, { units, clipping: spec.clipping }) <= MAX_INTEGER) continue
     } catch (error) {
       if (!(error instanceof PrivacyError)) throw error
       throw new PlanError('bad_request', 'stages.clip, stages.grid', error)
     }
+    throw new PlanError('bad_request', 'stages.grid: too fine for the number of units')
   }
 }
 

@@ -1,9 +1,10 @@
-import { MAX_INTEGER, type RunSpec } from '../../shared/api/index.ts'
+import type { RunSpec } from '../../shared/api/index.ts'
 import type { RunEntry } from '../../shared/ledger/index.ts'
 import { decodeLoss, gaussianEvent } from '../../shared/privacy/index.ts'
 import {
   advance,
   coefficients,
+  ReplayError,
   type ReplayPoint,
   reportLength,
   type Stage,
@@ -11,6 +12,7 @@ import {
   stateHash,
   totalRounds,
 } from '../../shared/zo/index.ts'
+import { reportReach } from './reach.ts'
 import type { Hold, StoredReport } from './store.ts'
 import type { OpenRound, RunView, Slot } from './view.ts'
 
@@ -90,11 +92,16 @@ export function eventOf(stage: Stage) {
 
 export type ChargeEntry = Extract<RunEntry, { type: 'charge' }>
 
-export function chargeEntry(view: RunView, at: { round: number; dataset: string; attempt: number }): ChargeEntry {
+function chargeEntry(view: RunView, at: { round: number; dataset: string; attempt: number }): ChargeEntry {
   const { round, dataset, attempt } = at
   const index = view.spec.datasets.findIndex((d) => d.id === dataset)
   const lease = leaseId(view.id, { round, dataset: index, attempt })
   return { type: 'charge', round, dataset, lease, attempt, event: eventOf(stageOf(view.spec.stages, round).stage) }
+}
+
+/** The charge for one more lease of the open round, after the one of a slot was lost. */
+export function nextCharge(view: RunView, { round }: OpenRound, { dataset, attempt }: Slot): ChargeEntry {
+  return chargeEntry(view, { round, dataset, attempt: attempt + 1 })
 }
 
 /** The open record of a round with the first charge of every dataset. */
@@ -106,26 +113,33 @@ export function openEntries(view: RunView, round: number): { open: RunEntry; cha
   }
 }
 
-/** Whether integers fit the report of a round. */
-export function fitsRound(spec: RunSpec, round: number, integers: readonly number[]): boolean {
+/** Whether integers fit the report of a round: as many as it has, and none that no data of the dataset could lead to. */
+export function fitsRound(spec: RunSpec, report: Pick<StoredReport, 'round' | 'dataset' | 'integers'>): boolean {
+  const { round, dataset, integers } = report
   const { stage } = stageOf(spec.stages, round)
-  const inRange = integers.every((n) => Number.isSafeInteger(n) && Math.abs(n) <= MAX_INTEGER)
-  return integers.length === reportLength(stage) && inRange
+  const { units } = spec.datasets.find(({ id }) => id === dataset)!
+  const reach = reportReach(stage, { units, clipping: spec.clipping })
+  const inReach = integers.every((n) => Number.isSafeInteger(n) && Math.abs(n) <= reach)
+  return integers.length === reportLength(stage) && inReach
 }
 
-/** Aggregates a round: the update it makes, and the records that say so. Reports are taken in order of dataset. */
+/**
+ * Aggregates a round: the update it makes, and the records that say so; null where the update leads to no finite state.
+ * Reports are taken in order of dataset.
+ */
 export function closeRound(
   spec: RunSpec,
   point: ReplayPoint,
   reports: readonly StoredReport[],
-): { entries: RunEntry[]; after: ReplayPoint; stateHash: string } {
+): { entries: RunEntry[]; after: ReplayPoint; stateHash: string } | null {
   const round = point.nextRound
   const { index, stage, last } = stageOf(spec.stages, round)
   const units = new Map(spec.datasets.map((d) => [d.id, d.units]))
   const sorted = [...reports].sort((a, b) => (a.dataset < b.dataset ? -1 : 1))
   const released = sorted.map(({ integers, dataset }) => ({ integers, units: units.get(dataset)! }))
   const ghat = coefficients(released, stage)
-  const after = advance(spec, point, { round, coefficients: ghat })
+  const after = finiteAfter(() => advance(spec, point, { round, coefficients: ghat }))
+  if (!after) return null
   const hash = stateHash(after.state)
   const close: RunEntry = {
     type: 'close',
@@ -143,6 +157,15 @@ export function closeRound(
   }
   const entries = last ? [close, { type: 'stage', stage: index, stateHash: hash } as const] : [close]
   return { entries, after, stateHash: hash }
+}
+
+function finiteAfter(step: () => ReplayPoint): ReplayPoint | null {
+  try {
+    return step()
+  } catch (error) {
+    if (error instanceof ReplayError && error.code === 'state_not_finite') return null
+    throw error
+  }
 }
 
 /** The mean loss that rode along in the last coordinate, where it did. */

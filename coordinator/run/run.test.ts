@@ -139,6 +139,43 @@ describe('leases', () => {
   })
 })
 
+describe('a dataset that can pay for no other lease', () => {
+  const loseAll = async (player: Player) => {
+    let lost = 0
+    while (await theatre.run.takeLease(player)) {
+      await theatre.advance(30_000)
+      lost += 1
+    }
+    return lost
+  }
+  const request = { stages: [stage], quorum: 1, deadlineSeconds: 86_000, leaseSeconds: 30, spareCharges: 1 }
+
+  it('does not end a round that has its quorum without it', async () => {
+    await theatre.begin(request)
+    await theatre.play(south)
+    expect(await loseAll(north)).toBeGreaterThan(1)
+    expect(await state()).toBe('running')
+    await theatre.advance(86_000_000)
+    const close = theatre.log().records.find((record) => record.type === 'close')
+    expect(close?.reports.map(({ dataset }) => dataset)).toEqual(['south'])
+  })
+
+  it('does not end a round whose quorum others can still meet, and ends it once they can not', async () => {
+    await theatre.begin(request)
+    await loseAll(north)
+    expect(await state()).toBe('running')
+    await theatre.run.takeLease(south)
+    await theatre.advance(30_000)
+    expect(await theatre.run.takeLease(north)).toBeNull()
+    expect(await state(), 'south can pay for another').toBe('running')
+    await loseAll(south)
+    const facts = (await theatre.run.describe())!
+    expect(facts.state).toBe('budget_exhausted')
+    expect(facts.reason).toContain('south')
+    expect(theatre.types()).not.toContain('close')
+  })
+})
+
 describe('reports', () => {
   it('come in pairs: the same again is accepted, another is a conflict', async () => {
     await theatre.begin({ stages: [stage] })
@@ -190,6 +227,20 @@ describe('reports', () => {
     const keyless = { ...north, publicKey: null }
     await expect(theatre.run.report(keyless, lease.id, good)).rejects.toEqual(code('bad_signature'))
     await theatre.run.report(north, lease.id, good)
+  })
+
+  it('must lie within the reach of their dataset', async () => {
+    const { stages } = await theatre.begin({ stages: [{ ...stage, noiseMultiplier: 2, lossShare: 0 }] })
+    expect(stages[0]?.grid).toBe(2 ** -20)
+    // 1000 units at the clip of 2^20 steps, and 40 deviations of twice that: far below what a report can carry.
+    const reach = 1080 * 2 ** 20
+    const lease = (await theatre.run.takeLease(north))!
+    const { signature: _, ...unsigned } = await theatre.reportFor(north, lease)
+    for (const beyond of [reach + 1, -reach - 1]) {
+      const report = await north.signer.sign({ ...unsigned, integers: [0, beyond] })
+      await expect(theatre.run.report(north, lease.id, report)).rejects.toEqual(code('bad_report'))
+    }
+    await theatre.run.report(north, lease.id, await north.signer.sign({ ...unsigned, integers: [reach, -reach] }))
   })
 
   it('for a lease that never was are not found', async () => {
@@ -279,6 +330,37 @@ describe('the object store', () => {
     auditLog(theatre.log().records)
   })
 
+  it('out of reach with a round half closed: a late report waits to learn that it is too late', async () => {
+    await theatre.begin({ stages: [stage], quorum: 1, deadlineSeconds: 60, leaseSeconds: 600 })
+    const lease = (await theatre.run.takeLease(south))!
+    const late = await theatre.reportFor(south, lease)
+    const inTime = (await theatre.run.takeLease(north))!
+    const report = await theatre.reportFor(north, inTime)
+    await theatre.run.report(north, inTime.id, report)
+    await theatre.run.idle()
+    theatre.objects.fault = 'unavailable'
+    await theatre.advance(60_000)
+    await expect(theatre.run.report(south, lease.id, late)).rejects.toEqual(code('unavailable'))
+    await theatre.run.report(north, inTime.id, report)
+    theatre.objects.fault = null
+    await expect(theatre.run.report(south, lease.id, late)).rejects.toEqual(code('lease_closed'))
+    const close = theatre.log().records.find((record) => record.type === 'close')
+    expect(close?.reports.map(({ dataset }) => dataset)).toEqual(['north'])
+    expect((await theatre.run.describe())?.spent[1]).toMatchObject({ dataset: 'south', reports: 0 })
+  })
+
+  it('out of reach with a lease half voided: its report waits to learn that it is too late', async () => {
+    await theatre.begin({ stages: [stage], leaseSeconds: 30 })
+    const lease = (await theatre.run.takeLease(south))!
+    const late = await theatre.reportFor(south, lease)
+    theatre.objects.fault = 'unavailable'
+    await theatre.advance(30_000)
+    await expect(theatre.run.report(south, lease.id, late)).rejects.toEqual(code('unavailable'))
+    theatre.objects.fault = null
+    await expect(theatre.run.report(south, lease.id, late)).rejects.toEqual(code('lease_closed'))
+    expect(theatre.types().at(-1)).toBe('void')
+  })
+
   it('full: create says so, and the same create succeeds when there is room', async () => {
     const spec = theatre.spec({ stages: [stage] })
     await theatre.restart()
@@ -351,6 +433,24 @@ describe('the trained state', () => {
     expect(facts.state).toBe('completed')
     expect(facts.stateHash).toBe(auditLog(theatre.log().records).stateHash)
     expect(theatre.objects.objects.has(facts.adapter!.key)).toBe(true)
+  })
+
+  it('that would leave the finite numbers ends the run as failed, at the last good state', async () => {
+    const wild = { ...stage, rounds: 9, learningRate: 1e6, clip: 1e6, prox: 1e6 }
+    await theatre.begin({ stages: [wild] })
+    for (let round = 0; round < wild.rounds && (await state()) === 'running'; round++) await playRound()
+    const closes = theatre.log().records.filter((record) => record.type === 'close')
+    expect(closes.length).toBeGreaterThan(0)
+    const last = closes.at(-1)!.stateHash
+    expect(theatre.log().records.at(-1)).toMatchObject({ type: 'end', outcome: 'failed', stateHash: last })
+    expect(theatre.faults).toEqual([])
+    expect(theatre.alarmAt).toBeNull()
+    await theatre.restart()
+    await theatre.run.resume()
+    const facts = (await theatre.run.describe())!
+    expect(facts).toMatchObject({ state: 'failed', stateHash: auditLog(theatre.log().records).stateHash })
+    expect(facts.reason).toContain('state_not_finite')
+    expect(await theatre.run.takeLease(north)).toBeNull()
   })
 
   it('is not taken from a checkpoint whose bytes changed', async () => {

@@ -5,17 +5,17 @@ import { commitObject, StoreError } from '../objects/store.ts'
 import { adapterFile, adapterKey } from './adapter.ts'
 import { describeRun, type RunFacts, type RunState, stateOf } from './answer.ts'
 import { datasetTopic, runTopic } from './bell.ts'
-import { reserve } from './budget.ts'
-import { currentHash, endEntry, exhausted, leaseAnswer, type Segmented, voidEntry } from './entries.ts'
+import { refusalOf, reserve } from './budget.ts'
+import { currentHash, diverged, endEntry, exhausted, leaseAnswer, type Segmented, voidEntry } from './entries.ts'
 import { faultCode, RunError } from './error.ts'
 import { RunLog } from './log.ts'
 import type { RunPorts, WorkerCaller } from './ports.ts'
 import {
-  chargeEntry,
   closeRound,
   fitsRound,
   isFormerLease,
   nextAlarm,
+  nextCharge,
   nextStep,
   openEntries,
   type RoundFacts,
@@ -25,7 +25,7 @@ import { serialQueue } from './serial.ts'
 import { isSignedBy } from './signature.ts'
 import { type Checkpoint, type Hold, RunStore, type StoredReport, type StoredSegment } from './store.ts'
 import { recordsFrom, Trainer } from './trainer.ts'
-import type { RunView, Slot } from './view.ts'
+import type { OpenRound, RunView, Slot } from './view.ts'
 
 /** Closed rounds between two checkpoints, unless the host says otherwise. */
 const CHECKPOINT_EVERY = 50
@@ -126,7 +126,7 @@ export class Run {
 
   /**
    * Stores a report: the first for its lease stays. It is stored when this returns; the round closes after.
-   * @throws RunError `not_found`, `forbidden`, `bad_report`, `bad_signature`, `report_conflict`, `lease_closed`
+   * @throws RunError `not_found`, `forbidden`, `bad_report`, `bad_signature`, `report_conflict`, `lease_closed`; StoreError
    */
   async report(worker: WorkerCaller, lease: string, report: Report): Promise<void> {
     if (worker.publicKey === null || !(await isSignedBy(report, worker.publicKey))) throw new RunError('bad_signature')
@@ -138,13 +138,15 @@ export class Run {
       if (!named || report.specHash !== view.specHash) throw new RunError('bad_report')
       const before = this.#store.reportOf(lease)
       if (before) return sameReport(before, { bodyHash, worker: worker.id })
+      // A staged segment may have closed the round without this report, or voided its lease.
+      await this.#flush(memory)
       const slot = this.#openSlot(memory, worker.dataset)
       if (slot?.lease !== lease || slot.lost) {
         throw new RunError(isFormerLease(view, lease, worker.dataset) ? 'lease_closed' : 'not_found')
       }
       if (memory.holds.get(lease)?.worker !== worker.id) throw new RunError('forbidden')
       const { round, integers, dataset, signature } = report
-      if (round !== view.open?.round || !fitsRound(view.spec, round, integers)) throw new RunError('bad_report')
+      if (round !== view.open?.round || !fitsRound(view.spec, report)) throw new RunError('bad_report')
       // A worker that replayed to another state evaluated another model.
       if (report.stateHash !== currentHash(view)) throw new RunError('bad_report')
       const bytes = canonicalJson(report).length
@@ -286,6 +288,10 @@ export class Run {
     const point = await this.#replayed(memory, view)
     if (!point) return
     const closed = closeRound(view.spec, point, [...memory.reports.values()])
+    if (!closed) {
+      const { entries, reason } = diverged(view)
+      return await this.#append(memory, entries, reason)
+    }
     const round = closed.after.nextRound
     const more = round < totalRounds(view.spec.stages)
     const next: Segmented = more ? await this.#opening(view, round, closed.stateHash) : { entries: [] }
@@ -305,11 +311,22 @@ export class Run {
     const { view } = memory.log
     const slot = view?.open?.slots.get(dataset)
     if (!view?.open || !slot) return
-    const charge = chargeEntry(view, { round: view.open.round, dataset, attempt: slot.attempt + 1 })
+    const charge = nextCharge(view, view.open, slot)
     const refusal = await reserve(view, [charge], this.#ports.datasets)
+    if (refusal && (await this.#canMeetQuorum(memory, view, view.open))) return
     const next: Segmented = refusal ? exhausted(refusal, currentHash(view)) : { entries: [charge] }
     await this.#append(memory, next.entries, next.reason)
     await this.#settle(memory)
+  }
+
+  /** Whether enough datasets have reported in the open round, hold a lease of it, or can pay for another. */
+  async #canMeetQuorum(memory: Memory, view: RunView, open: OpenRound): Promise<boolean> {
+    let able = 0
+    for (const slot of open.slots.values()) {
+      const hasCharge = memory.reports.has(slot.dataset) || !slot.lost
+      if (hasCharge || !(await refusalOf(view, [nextCharge(view, open, slot)], this.#ports.datasets))) able += 1
+    }
+    return able >= view.spec.quorum
   }
 
   async #finish(memory: Memory, view: RunView): Promise<void> {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { spaceDimension } from '../zo/space.ts'
 
 /** SHA-256 in lower-case hexadecimal. */
 export const HexHash = z.string().regex(/^[0-9a-f]{64}$/)
@@ -6,6 +7,14 @@ export const HexHash = z.string().regex(/^[0-9a-f]{64}$/)
 export const Identifier = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/)
 /** Public seed of a run: 64 bits in hexadecimal. */
 export const Seed = z.string().regex(/^[0-9a-f]{16}$/)
+
+/** No sensible scale of a run is larger: what is computed from them stays far from overflow. */
+const SCALE_MAX = 1e6
+const scale = z.number().positive().max(SCALE_MAX)
+/** Trained coordinates: half a gibibyte of float32 for each stage. */
+const DIMENSION_MAX = 2 ** 27
+/** A larger delta allows to publish one unit in a hundred as it is: no privacy. */
+const DELTA_MAX = 0.01
 
 export const mechanismEventSchema = z
   .strictObject({
@@ -17,7 +26,7 @@ export const mechanismEventSchema = z
   .meta({ id: 'MechanismEvent', description: 'One release of the Poisson-subsampled Gaussian mechanism.' })
 
 export const budgetSchema = z
-  .strictObject({ epsilon: z.number().positive().max(1000), delta: z.number().gt(0).lt(1) })
+  .strictObject({ epsilon: z.number().positive().max(1000), delta: z.number().gt(0).max(DELTA_MAX) })
   .meta({ id: 'Budget' })
 
 const loraSiteSchema = z.strictObject({
@@ -30,7 +39,7 @@ const loraSiteSchema = z.strictObject({
     .int()
     .positive()
     .max(1 << 22),
-  scale: z.number().positive(),
+  scale,
 })
 
 export const loraSpaceSchema = z
@@ -43,7 +52,20 @@ export const loraSpaceSchema = z
     (space) => new Set(space.sites.map((site) => site.name)).size === space.sites.length,
     'two sites share a name',
   )
+  .refine((space) => spaceDimension(space) <= DIMENSION_MAX, 'too many trained coordinates')
   .meta({ id: 'LoraSpace', description: 'W + scale * A V at each site: V frozen for a stage, A trained.' })
+
+/** `__proto__` is no key of a record: zod would drop it in silence, and the spec would be another than the one asked for. */
+function refuseProto(labels: Record<string, string>, context: z.RefinementCtx): Record<string, string> {
+  if (typeof labels === 'object' && labels !== null && Object.hasOwn(labels, '__proto__')) {
+    context.addIssue({ code: 'custom', message: '__proto__ is no label' })
+  }
+  return labels
+}
+
+const labelsSchema = z
+  .record(z.string().min(1).max(100), z.string().min(1).max(100))
+  .refine((labels) => Object.keys(labels).length >= 2, 'at least two labels')
 
 export const promptClassificationSchema = z
   .strictObject({
@@ -57,8 +79,7 @@ export const promptClassificationSchema = z
       )
       .describe('Holds {text} and {mask} once each; special tokens are added by the tokenizer.'),
     labels: z
-      .record(z.string().min(1).max(100), z.string().min(1).max(100))
-      .refine((labels) => Object.keys(labels).length >= 2, 'at least two labels')
+      .preprocess(refuseProto, labelsSchema)
       .describe('Label in the data -> label word, one token of the model.'),
     maxTokens: z.int().min(8).max(8192),
     buckets: z
@@ -78,19 +99,17 @@ export const promptClassificationSchema = z
 
 const stageShape = {
   rounds: z.int().min(1).max(1_000_000),
-  learningRate: z.number().positive(),
-  radius: z.number().positive(),
+  learningRate: scale,
+  radius: scale,
   directions: z.int().min(1).max(4096),
-  clip: z.number().positive(),
-  grid: z.number().positive(),
-  samplingRate: z.number().gt(0).lte(1),
-  prox: z.number().nonnegative(),
-  lossShare: z.number().gte(0).lt(1),
-  lossBound: z.number().positive(),
+  clip: scale,
+  grid: scale,
+  samplingRate: z.number().gte(1e-6).lte(1),
+  prox: z.number().nonnegative().max(SCALE_MAX),
+  lossShare: z.union([z.literal(0), z.number().min(0.01).max(0.99)]),
+  lossBound: z.number().positive().max(1000),
 }
-export const stageSchema = z
-  .strictObject({ ...stageShape, noiseMultiplier: z.number().positive() })
-  .meta({ id: 'Stage' })
+export const stageSchema = z.strictObject({ ...stageShape, noiseMultiplier: scale }).meta({ id: 'Stage' })
 /** A stage as one asks for it: defaults filled, noise left to the plan. */
 export const stageRequestSchema = z
   .strictObject({
@@ -99,7 +118,7 @@ export const stageRequestSchema = z
     prox: stageShape.prox.default(0),
     lossShare: stageShape.lossShare.default(0.2),
     lossBound: stageShape.lossBound.default(2),
-    noiseMultiplier: z.number().positive().optional().describe('Left out: the smallest that meets the budget.'),
+    noiseMultiplier: scale.optional().describe('Left out: the smallest that meets the budget.'),
   })
   .meta({ id: 'StageRequest' })
 

@@ -55,6 +55,15 @@ describe('replay', () => {
     expect(codeOf(() => replay(spec, [{ ...first!, coefficients: nudged }]))).toBe('state_mismatch')
   })
 
+  it('refuses a round whose update leaves the finite numbers', () => {
+    const [first] = vectors.replay.rounds
+    for (const wild of [Number.POSITIVE_INFINITY, Number.NaN, 1e300]) {
+      const closed = { ...first!, coefficients: first!.coefficients.map((c, k) => (k === 0 ? wild : c)) }
+      expect(codeOf(() => advance(spec, replayStart(spec), closed))).toBe('state_not_finite')
+      expect(codeOf(() => replay(spec, [closed]))).toBe('state_not_finite')
+    }
+  })
+
   it('leaves the given state untouched', () => {
     const start = replayStart(spec)
     advance(spec, start, vectors.replay.rounds[0]!)

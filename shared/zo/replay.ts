@@ -1,6 +1,6 @@
 import { type Stage, stageOf } from './schedule.ts'
 import { type LoraSpace, spaceDimension } from './space.ts'
-import { initialState, nextStage, stateHash, type TrainedState } from './state.ts'
+import { initialState, isFiniteState, nextStage, stateHash, type TrainedState } from './state.ts'
 import { applyUpdate } from './update.ts'
 
 export interface ReplaySpec {
@@ -17,7 +17,7 @@ export interface ClosedRound {
 }
 
 export class ReplayError extends Error {
-  readonly code: 'round_out_of_order' | 'wrong_length' | 'state_mismatch'
+  readonly code: 'round_out_of_order' | 'wrong_length' | 'state_not_finite' | 'state_mismatch'
   constructor(code: ReplayError['code'], round: number) {
     super(`replay stopped at round ${round}: ${code}`)
     this.name = 'ReplayError'
@@ -35,7 +35,10 @@ export function replayStart(spec: ReplaySpec): ReplayPoint {
   return { nextRound: 0, state: initialState(spaceDimension(spec.space)) }
 }
 
-/** The state after a round's update, the stage ended where the round was its last: the one step that everybody replays. */
+/**
+ * The state after a round's update, the stage ended where the round was its last: the one step that everybody replays.
+ * @throws ReplayError where the round is not the next, has another length, or leads out of the finite numbers.
+ */
 export function advance(
   spec: ReplaySpec,
   point: ReplayPoint,
@@ -46,13 +49,14 @@ export function advance(
   if (closed.coefficients.length !== stage.directions) throw new ReplayError('wrong_length', closed.round)
   const update = { coefficients: closed.coefficients, learningRate: stage.learningRate, prox: stage.prox }
   const state = applyUpdate(point.state, closed.round, update, spec)
+  if (!isFiniteState(state)) throw new ReplayError('state_not_finite', closed.round)
   const isFinal = closed.round + 1 === spec.stages.reduce((sum, s) => sum + s.rounds, 0)
   return { nextRound: closed.round + 1, state: last && !isFinal ? nextStage(state) : state }
 }
 
 /**
  * Replays closed rounds in order and checks the recorded hash after each. Bit-exact on every platform.
- * @throws ReplayError where a round is missing, has another length, or leads to another state than its record says.
+ * @throws ReplayError where a round is missing, has another length, or leads to no finite state or another than recorded.
  */
 export function replay(
   spec: ReplaySpec,

@@ -27,6 +27,11 @@ export function nextStage(state: TrainedState): TrainedState {
   }
 }
 
+/** Whether every entry of the moving factor is a finite number; those of finished stages were when they moved. */
+export function isFiniteState({ current }: TrainedState): boolean {
+  return current.every(Number.isFinite)
+}
+
 /** Canonical bytes: uint32 stages, uint32 d, then the float32 factors in order of stage, all little-endian. */
 export function stateBytes(state: TrainedState): Uint8Array {
   const factors = [...state.finished, state.current]
