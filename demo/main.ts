@@ -14,7 +14,7 @@ import { DemoFolder, type Saved } from './folder.ts'
 import { type MailSplit, splitMail } from './mail/index.ts'
 import { sumWithoutNoise } from './non-private.ts'
 import { asJson, asText, type Result } from './report.ts'
-import { BUDGET, MAILBOXES, METHOD, MODEL_FOLDER, TASK } from './settings.ts'
+import { BUDGET, MAILBOXES, MODEL_FOLDER, runRequest } from './settings.ts'
 import { simulate } from './simulate.ts'
 import { watch } from './watch.ts'
 
@@ -71,17 +71,7 @@ async function submit(client: Client, split: MailSplit): Promise<{ run: Run; tok
     await client.createDataset({ id, units: split.mailboxes[id].length, unit: 'record', budget: BUDGET })
     tokens[id] = (await client.createWorker(id)).token
   }
-  const space = await demoSpace()
-  const run = await client.createRun({
-    model,
-    task: TASK,
-    space: { ...space, sites: [...space.sites] },
-    stages: METHOD.stages,
-    datasets: [...MAILBOXES],
-    budget: BUDGET,
-    deadlineSeconds: 600,
-    leaseSeconds: 120,
-  })
+  const run = await client.createRun(runRequest(model, await demoSpace()))
   return { run, tokens }
 }
 

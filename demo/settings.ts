@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import type { RunRequest } from '../shared/api/index.ts'
+import type { LoraSpace } from '../shared/zo/index.ts'
 
 /** What the demo trains and spends; see docs/benchmarks.md for how the numbers were found. */
 export const MODEL_FOLDER = fileURLToPath(new URL('./model/spam-encoder', import.meta.url))
@@ -39,4 +40,18 @@ export const METHOD: {
     { name: 'head.transform', scale: 1 },
   ],
   stages: [stage(84, 0.3), stage(83, 0.09), stage(83, 0.03)],
+}
+
+/** The request of the demo's run, for a model and its space. */
+export function runRequest(model: string, space: LoraSpace): RunRequest {
+  return {
+    model,
+    task: TASK,
+    space: { ...space, sites: [...space.sites] },
+    stages: METHOD.stages,
+    datasets: [...MAILBOXES],
+    budget: BUDGET,
+    deadlineSeconds: 600,
+    leaseSeconds: 120,
+  }
 }

@@ -5,7 +5,7 @@ import { demoSpace, encodeMails, evaluate, openDemoEngine } from '../../demo/eva
 import { splitMail } from '../../demo/mail/index.ts'
 import { sumWithoutNoise } from '../../demo/non-private.ts'
 import type { Score } from '../../demo/score.ts'
-import { BUDGET, MAILBOXES, METHOD, TASK } from '../../demo/settings.ts'
+import { BUDGET, MAILBOXES, runRequest } from '../../demo/settings.ts'
 import { simulate } from '../../demo/simulate.ts'
 import { initialState, spaceDimension } from '../../shared/zo/index.ts'
 
@@ -20,19 +20,8 @@ export async function utility({ seeds }: { seeds: number }): Promise<void> {
   row('---', '---', '---:', '---:', '---:')
   for (let i = 0; i < seeds; i++) {
     const seed = randomBytes(8).toString('hex')
-    const { spec } = planRun(
-      {
-        model: '0'.repeat(64),
-        task: TASK,
-        space: { ...space, sites: [...space.sites] },
-        stages: METHOD.stages,
-        datasets: [...MAILBOXES],
-        budget: BUDGET,
-        deadlineSeconds: 600,
-        leaseSeconds: 120,
-      },
-      { seed, datasets: MAILBOXES.map((id) => ({ id, units: split.mailboxes[id].length, unit: 'record' as const })) },
-    )
+    const datasetFacts = MAILBOXES.map((id) => ({ id, units: split.mailboxes[id].length, unit: 'record' as const }))
+    const { spec } = planRun(runRequest('0'.repeat(64), space), { seed, datasets: datasetFacts })
     const engine = await openDemoEngine(space, seed)
     const datasets = MAILBOXES.map((id) => encodeMails(engine, split.mailboxes[id]).map((record) => [record]))
     const train = async (name: string, more: { release?: typeof sumWithoutNoise; lossShare?: number }) => {

@@ -5,7 +5,7 @@ import { auditRun } from '../../demo/audit.ts'
 import { type Process, SITES, Stage } from './harness.ts'
 
 const KILLS = 10
-const ROUNDS = 40
+const ROUNDS = 120
 
 describe('kill -9 at random moments', () => {
   const stage = new Stage()
