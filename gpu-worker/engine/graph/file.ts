@@ -86,6 +86,24 @@ function refuseControlFlow(graph: Graph): void {
       throw new EngineError('unsupported_graph', `node ${node.name} (${node.opType}) holds a subgraph`)
 }
 
+/**
+ * A tensor inside a node may not name a file: only weights are read from files, and only inside the model's folder. Whatever
+ * else the runtime would open for a node, a private file of the site among it, is not the model's.
+ */
+function refuseFilesInNodes(graph: Graph): void {
+  const namesFile = (tensor: TensorProto | undefined) => tensor?.dataLocation === DataLocation.EXTERNAL
+  for (const node of graph.nodes) {
+    const tensors = node.attribute.flatMap(({ t, tensors, sparseTensor }) => [
+      t,
+      ...tensors,
+      sparseTensor?.values,
+      sparseTensor?.indices,
+    ])
+    if (tensors.some(namesFile))
+      throw new EngineError('unsupported_graph', `node ${node.name} (${node.opType}) reads a file`)
+  }
+}
+
 function graphOf(model: ModelProto): Graph {
   if (!model.graph) throw new EngineError('malformed_model', 'the model file holds no graph')
   const graph = new Graph()
@@ -97,6 +115,7 @@ function graphOf(model: ModelProto): Graph {
   graph.irVersion = model.irVersion
   refuseControlFlow(graph)
   withoutConstantNodes(graph)
+  refuseFilesInNodes(graph)
   withoutIdentities(graph)
   return graph
 }

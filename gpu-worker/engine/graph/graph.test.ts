@@ -6,10 +6,12 @@ import { describe, expect, it } from 'vitest'
 import type { LoraSpace } from '../../../shared/zo/index.ts'
 import { EngineError, inspectModel, openEngine } from '../index.ts'
 import {
+  AttributeProtoSchema,
   TensorProto_DataLocation as DataLocation,
   type ModelProto,
   ModelProtoSchema,
   StringStringEntryProtoSchema,
+  TensorProtoSchema,
 } from '../onnx/onnx_pb.ts'
 import { loadRuntime, SESSION_OPTIONS } from '../ort.ts'
 import { restrictDecoder } from './decoder.ts'
@@ -250,6 +252,25 @@ describe('weights in a data file', () => {
       openEngine({ modelDir: withDataFile(location), task, space: spaceOf(/^head/), seed })
     expect(await codeOf(open('../../outside'))).toBe('malformed_model')
     expect(await codeOf(open('absent_data'))).toBe('missing_model_file')
+  })
+})
+
+describe('a tensor inside a node', () => {
+  it('may not name a file', async () => {
+    const folder = changed((model) => {
+      const node = model.graph!.node.find(({ opType }) => opType !== 'Constant')!
+      const entry = create(StringStringEntryProtoSchema, { key: 'location', value: 'model.onnx' })
+      const t = create(TensorProtoSchema, {
+        dims: [1n],
+        dataType: 1,
+        externalData: [entry],
+        dataLocation: DataLocation.EXTERNAL,
+      })
+      node.attribute.push(create(AttributeProtoSchema, { name: 'value', t }))
+    })
+    expect(await codeOf(openEngine({ modelDir: folder, task, space: spaceOf(/^head/), seed }))).toBe(
+      'unsupported_graph',
+    )
   })
 })
 
