@@ -3,19 +3,18 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Run } from '../shared/api/index.ts'
-import { initialState, spaceDimension, stateHash, type TrainedState } from '../shared/zo/index.ts'
+import { initialState, spaceDimension, stateHash } from '../shared/zo/index.ts'
 import { type Audit, auditRun } from './audit.ts'
 import { bagOfWords } from './bag-of-words.ts'
 import type { Client } from './client.ts'
 import { Cluster } from './cluster.ts'
 import { Display } from './display.ts'
-import { type DemoEngine, demoSpace, encodeMails, evaluate, openDemoEngine } from './evaluate.ts'
+import { demoSpace, evaluate, openDemoEngine } from './evaluate.ts'
 import { DemoFolder, type Saved } from './folder.ts'
 import { type MailSplit, splitMail } from './mail/index.ts'
-import { sumWithoutNoise } from './non-private.ts'
 import { asJson, asText, type Result } from './report.ts'
 import { BUDGET, MAILBOXES, MODEL_FOLDER, runRequest } from './settings.ts'
-import { simulate } from './simulate.ts'
+import { trainHere } from './train.ts'
 import { watch } from './watch.ts'
 
 const HELP = `Usage: npm run demo [-- options]
@@ -100,29 +99,6 @@ async function begin(
   return { cluster, saved }
 }
 
-/** The same method without noise, in this process: shows what privacy costs. */
-async function withoutNoise(
-  run: Run,
-  engine: DemoEngine,
-  split: MailSplit,
-  { display, signal }: Watcher,
-): Promise<TrainedState> {
-  const { seed, space } = run.spec
-  const stages = run.spec.stages.map((stage) => ({ ...stage, lossShare: 0 }))
-  await engine.setStage(0, [])
-  const datasets = MAILBOXES.map((id) => encodeMails(engine, split.mailboxes[id]).map((record) => [record]))
-  const oracle = {
-    losses: (lines: readonly ReturnType<typeof encodeMails>[number][], groups: readonly Float32Array[]) =>
-      engine.losses([...lines], [...groups]),
-    setStage: (stage: number, finished: readonly Float32Array[]) => engine.setStage(stage, [...finished]),
-  }
-  const onRound = (round: number) => {
-    signal.throwIfAborted()
-    if ((round + 1) % 50 === 0) display.step(`  without noise: round ${round + 1}/${run.rounds}`)
-  }
-  return simulate({ seed, space, stages, datasets, oracle, release: sumWithoutNoise, onRound })
-}
-
 async function compare(options: Options, run: Run, audit: Audit, split: MailSplit, watcher: Watcher) {
   const { display, signal } = watcher
   const engine = await openDemoEngine(run.spec.space, run.spec.seed)
@@ -131,7 +107,10 @@ async function compare(options: Options, run: Run, audit: Audit, split: MailSpli
     const trained = await evaluate(engine, audit.state, split.test)
     if (!options.comparison) return { start, private: trained, nonPrivate: null, bagOfWords: null }
     display.step('for comparison: the same method without noise, in this process alone (NOT private)')
-    const free = await withoutNoise(run, engine, split, watcher)
+    const free = await trainHere(run.spec, { engine, split }, 'none', (round) => {
+      signal.throwIfAborted()
+      if ((round + 1) % 50 === 0) display.step(`  without noise: round ${round + 1}/${run.rounds}`)
+    })
     const nonPrivate = await evaluate(engine, free, split.test)
     display.step('for comparison: a bag of words under the same mechanism')
     return {

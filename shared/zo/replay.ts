@@ -1,4 +1,4 @@
-import { type Stage, stageOf } from './schedule.ts'
+import { type Stage, stageOf, totalRounds } from './schedule.ts'
 import { type LoraSpace, spaceDimension } from './space.ts'
 import { initialState, isFiniteState, nextStage, stateHash, type TrainedState } from './state.ts'
 import { applyUpdate } from './update.ts'
@@ -50,7 +50,7 @@ export function advance(
   const update = { coefficients: closed.coefficients, learningRate: stage.learningRate, prox: stage.prox }
   const state = applyUpdate(point.state, closed.round, update, spec)
   if (!isFiniteState(state)) throw new ReplayError('state_not_finite', closed.round)
-  const isFinal = closed.round + 1 === spec.stages.reduce((sum, s) => sum + s.rounds, 0)
+  const isFinal = closed.round + 1 === totalRounds(spec.stages)
   return { nextRound: closed.round + 1, state: last && !isFinal ? nextStage(state) : state }
 }
 

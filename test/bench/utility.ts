@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { planRun } from '../../coordinator/run/plan.ts'
 import { bagOfWords } from '../../demo/bag-of-words.ts'
-import { demoSpace, encodeMails, evaluate, openDemoEngine } from '../../demo/evaluate.ts'
+import { demoSpace, evaluate, openDemoEngine } from '../../demo/evaluate.ts'
 import { splitMail } from '../../demo/mail/index.ts'
-import { sumWithoutNoise } from '../../demo/non-private.ts'
 import type { Score } from '../../demo/score.ts'
 import { BUDGET, MAILBOXES, runRequest } from '../../demo/settings.ts'
-import { simulate } from '../../demo/simulate.ts'
+import { trainHere } from '../../demo/train.ts'
 import { initialState, spaceDimension } from '../../shared/zo/index.ts'
 
 const percent = (share: number) => `${(100 * share).toFixed(2)} %`
@@ -23,30 +22,15 @@ export async function utility({ seeds }: { seeds: number }): Promise<void> {
     const datasetFacts = MAILBOXES.map((id) => ({ id, units: split.mailboxes[id].length, unit: 'record' as const }))
     const { spec } = planRun(runRequest('0'.repeat(64), space), { seed, datasets: datasetFacts })
     const engine = await openDemoEngine(space, seed)
-    const datasets = MAILBOXES.map((id) => encodeMails(engine, split.mailboxes[id]).map((record) => [record]))
-    const train = async (name: string, more: { release?: typeof sumWithoutNoise; lossShare?: number }) => {
+    const train = async (name: string, noise: 'private' | 'none') => {
       const started = performance.now()
-      await engine.setStage(0, [])
-      const stages = spec.stages.map((stage) => ({ ...stage, lossShare: more.lossShare ?? stage.lossShare }))
-      const oracle = {
-        losses: (lines: readonly (typeof datasets)[number][number][number][], groups: readonly Float32Array[]) =>
-          engine.losses(lines, groups),
-        setStage: (stage: number, finished: readonly Float32Array[]) => engine.setStage(stage, finished),
-      }
-      const state = await simulate({
-        seed,
-        space,
-        stages,
-        datasets,
-        oracle,
-        ...(more.release ? { release: more.release } : {}),
-      })
+      const state = await trainHere(spec, { engine, split }, noise)
       const seconds = (performance.now() - started) / 1000
       print(seed, name, await evaluate(engine, state, split.test), seconds)
     }
     print(seed, 'start', await evaluate(engine, initialState(spaceDimension(space)), split.test), 0)
-    await train(`private, sigma ${spec.stages[0]!.noiseMultiplier}`, {})
-    await train('no noise (not private)', { release: sumWithoutNoise, lossShare: 0 })
+    await train(`private, sigma ${spec.stages[0]!.noiseMultiplier}`, 'private')
+    await train('no noise (not private)', 'none')
     await engine.close()
     const started = performance.now()
     print(seed, 'bag of words, private', await bagOfWords(split, BUDGET, seed), (performance.now() - started) / 1000)
