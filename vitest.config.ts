@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['{shared,coordinator,gpu-worker,demo,test}/**/*.test.ts'],
+    include: ['{shared,coordinator,gpu-worker,cli,demo,test}/**/*.test.ts'],
     globalSetup: ['test/tooling/global-s3.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,

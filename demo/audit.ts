@@ -1,5 +1,5 @@
 import { EMPTY_LOG, type LogHead, type RunRecord, readSegment, verifyRun } from '../shared/ledger/index.ts'
-import { spend } from '../shared/privacy/index.ts'
+import { epsilonBounds } from '../shared/privacy/index.ts'
 import { replay, type TrainedState } from '../shared/zo/index.ts'
 import type { Client } from './client.ts'
 
@@ -36,7 +36,7 @@ export async function auditRun(client: Client, run: string): Promise<Audit> {
       const charges = records.filter((record) => record.type === 'charge' && record.dataset === id)
       return [
         id,
-        spend(
+        epsilonBounds(
           charges.flatMap((r) => (r.type === 'charge' ? [{ event: r.event, count: 1 }] : [])),
           spec.budget.delta,
         ).epsilon,

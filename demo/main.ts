@@ -13,7 +13,7 @@ import { demoSpace, evaluate, openDemoEngine } from './evaluate.ts'
 import { DemoFolder, type Saved } from './folder.ts'
 import { type MailSplit, splitMail } from './mail/index.ts'
 import { asJson, asText, type Result } from './report.ts'
-import { BUDGET, MAILBOXES, MODEL_FOLDER, runRequest } from './settings.ts'
+import { BUDGET, LIFETIME_BUDGET, MAILBOXES, MODEL_FOLDER, runRequest } from './settings.ts'
 import { trainHere } from './train.ts'
 import { watch } from './watch.ts'
 
@@ -67,7 +67,7 @@ async function submit(client: Client, split: MailSplit): Promise<{ run: Run; tok
   const model = await client.uploadModel(MODEL_FOLDER)
   const tokens: Record<string, string> = {}
   for (const id of MAILBOXES) {
-    await client.createDataset({ id, units: split.mailboxes[id].length, unit: 'record', budget: BUDGET })
+    await client.createDataset({ id, units: split.mailboxes[id].length, unit: 'record', budget: LIFETIME_BUDGET })
     tokens[id] = (await client.createWorker(id)).token
   }
   const run = await client.createRun(runRequest(model, await demoSpace()))

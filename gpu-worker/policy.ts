@@ -1,6 +1,6 @@
-import type { Lease, RunSpec } from '../shared/api/index.ts'
+import { type Lease, type RunSpec, scheduleOf, stageEvent } from '../shared/api/index.ts'
 import type { RunRecord } from '../shared/ledger/index.ts'
-import { spend } from '../shared/privacy/index.ts'
+import { canonicalEvent, ScheduleFilter } from '../shared/privacy/index.ts'
 import { stageOf } from '../shared/zo/index.ts'
 import { WorkerError } from './error.ts'
 
@@ -62,7 +62,7 @@ export function checkCharge(lease: Lease, spec: RunSpec, own: OwnAccount): void 
   }
   const isOfStage = ({ event, round }: Charge) => {
     const { stage } = stageOf(spec.stages, round)
-    return event.noiseMultiplier === stage.noiseMultiplier && event.samplingRate === stage.samplingRate
+    return canonicalEvent(event) === canonicalEvent(stageEvent(stage))
   }
   if (!own.charges.every(isOfStage)) {
     throw new WorkerError(
@@ -73,11 +73,8 @@ export function checkCharge(lease: Lease, spec: RunSpec, own: OwnAccount): void 
   if (!own.released.every((released) => charged.has(released))) {
     throw new WorkerError('log_forked', `the log of ${lease.run} lacks a charge for which this site has reported`)
   }
-  const { epsilon } = spend(
-    [...charged.values()].map(({ event }) => ({ event, count: 1 })),
-    spec.budget.delta,
-  )
-  if (!(epsilon <= spec.budget.epsilon)) {
+  const charges = [...charged.values()].map(({ event }) => ({ event, count: 1 }))
+  if (!new ScheduleFilter(scheduleOf(spec), spec.budget).allows(charges)) {
     throw new WorkerError('policy_refused', `the charges of dataset ${lease.dataset} exceed the budget of ${lease.run}`)
   }
 }

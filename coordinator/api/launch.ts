@@ -7,7 +7,7 @@ import {
   runSchema,
 } from '../../shared/api/index.ts'
 import { hex, newId } from '../directory/index.ts'
-import { epsilonCurve, type PlannedRun, planRun, workOf } from '../run/index.ts'
+import { type PlannedRun, planRun, spendOf, workOf } from '../run/index.ts'
 import { findDataset } from './datasets.ts'
 import { ApiError } from './fault.ts'
 import { requireModel } from './models.ts'
@@ -30,7 +30,7 @@ async function planned(services: Services, request: RunRequest, seed: string): P
 }
 
 async function planAnswer(services: Services, plan: PlannedRun): Promise<z.infer<typeof runPlanSchema>> {
-  const { spec, events, epsilon, epsilonWithSpares } = plan
+  const { spec, events } = plan
   const { event } = events.at(-1)!
   const affordable = spec.datasets.map(async ({ id }) => {
     return [id, (await (await services.datasets.get(id)).affordable(event)) ?? 0] as const
@@ -38,9 +38,7 @@ async function planAnswer(services: Services, plan: PlannedRun): Promise<z.infer
   return {
     stages: spec.stages,
     spareCharges: spec.spareCharges,
-    epsilon,
-    epsilonWithSpares,
-    epsilonByRound: epsilonCurve(events, spec.budget.delta),
+    ...spendOf(plan),
     affordableRounds: Object.fromEntries(await Promise.all(affordable)),
     ...workOf(spec),
   }

@@ -1,7 +1,7 @@
 import { eq, sql } from 'drizzle-orm'
 import type { Dataset } from '../../shared/api/index.ts'
 import { canonicalJson } from '../../shared/ledger/index.ts'
-import { affordableRounds, type EventCount, type MechanismEvent, RdpMeter } from '../../shared/privacy/index.ts'
+import { type EventCount, type MechanismEvent, odometer, RdpFilter } from '../../shared/privacy/index.ts'
 import { type ActorStorage, Database } from '../storage/index.ts'
 import { migrations } from './migrations.gen.ts'
 import * as schema from './schema.ts'
@@ -52,7 +52,8 @@ export class DatasetActor {
       const known = registration(db)
       if (!known) return null
       const history = historyOf(db)
-      const { epsilon } = new RdpMeter(history).epsilon(known.budget.delta)
+      // The odometer holds whenever it is read; all that the filter let pass is within the budget besides.
+      const epsilon = Math.min(known.budget.epsilon, odometer(history, known.budget.delta).epsilon)
       return { ...known, spent: { epsilon, charges: history.reduce((sum, entry) => sum + entry.count, 0) } }
     })
   }
@@ -62,8 +63,8 @@ export class DatasetActor {
     return this.#database.transact((db) => {
       const known = registration(db)
       if (!known) return null
-      const { epsilon } = new RdpMeter([...historyOf(db), ...events]).epsilon(known.budget.delta)
-      return { ok: epsilon <= known.budget.epsilon, epsilonAfter: epsilon }
+      const epsilonAfter = new RdpFilter(known.budget, [...historyOf(db), ...events]).epsilon()
+      return { ok: epsilonAfter <= known.budget.epsilon, epsilonAfter }
     })
   }
 
@@ -71,7 +72,7 @@ export class DatasetActor {
   affordable(event: MechanismEvent): number | null {
     return this.#database.transact((db) => {
       const known = registration(db)
-      return known && affordableRounds({ event, budget: known.budget, history: historyOf(db) })
+      return known && new RdpFilter(known.budget, historyOf(db)).affordable(event)
     })
   }
 
@@ -91,7 +92,7 @@ export class DatasetActor {
       const before = db.select().from(schema.charge).where(eq(schema.charge.id, wanted.id)).get()
       if (before) return before.run === wanted.run && before.event === event ? 'charged' : 'conflict'
       const next = { event: wanted.event, count: 1 }
-      if (!new RdpMeter(historyOf(db)).canSpend(next, known.budget).ok) return 'exceeded'
+      if (!new RdpFilter(known.budget, historyOf(db)).canSpend(next).ok) return 'exceeded'
       if (dryRun) return 'charged'
       db.insert(schema.charge).values({ id: wanted.id, run: wanted.run, event, time: this.#now() }).run()
       db.insert(schema.spend)

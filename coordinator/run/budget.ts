@@ -13,8 +13,8 @@ export async function refusalOf(
   datasets: DatasetLedger,
 ): Promise<Refusal | null> {
   for (const { dataset, event } of charges) {
-    const next = { event, count: 1 }
-    if (!view.accounts.get(dataset)?.meter.canSpend(next, view.spec.budget).ok) return ofRun(dataset)
+    const charges = view.accounts.get(dataset)?.with(event)
+    if (!charges || !view.filter.allows(charges)) return ofRun(dataset)
   }
   for (const charge of charges) {
     const answer = await datasets.charge(charge.dataset, chargeOf(view, charge), { dryRun: true })

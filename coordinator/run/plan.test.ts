@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { epsilonByRound } from '../../shared/privacy/index.ts'
+import { epsilonBounds, spend } from '../../shared/privacy/index.ts'
 import { parseRequest, smallRequest } from '../../test/rehearsal/request.ts'
-import { epsilonCurve, planRun, roundUp } from './plan.ts'
+import { planRun, roundUp, spendOf } from './plan.ts'
 
 const datasets = [{ id: 'north', units: 1000, unit: 'record' as const }]
 const given = { datasets, seed: '0'.repeat(16) }
@@ -15,9 +15,9 @@ describe('the chosen noise', () => {
     const stages = [stage, { ...stage, rounds: 30, samplingRate: 0.1 }]
     const { spec, epsilon, epsilonWithSpares } = plan({ stages, budget: { epsilon: 2, delta: 1e-5 } })
     expect(spec.spareCharges).toBe(4)
-    expect(epsilonWithSpares).toBeLessThanOrEqual(2)
-    expect(epsilonWithSpares).toBeGreaterThan(1.99)
-    expect(epsilon).toBeLessThan(epsilonWithSpares)
+    expect(epsilonWithSpares.epsilon).toBeLessThanOrEqual(2)
+    expect(epsilonWithSpares.epsilon).toBeGreaterThan(1.995)
+    expect(epsilon.epsilon).toBeLessThan(epsilonWithSpares.lower)
     expect(spec.stages[0]?.noiseMultiplier).toBe(spec.stages[1]?.noiseMultiplier)
   })
 
@@ -34,12 +34,27 @@ describe('the chosen noise', () => {
   })
 })
 
-describe('the curve', () => {
-  it('is epsilon by round, thinned to 200 points', () => {
-    const { events } = plan({ stages: [stage, { ...stage, rounds: 5 }] })
-    expect(epsilonCurve(events, 1e-5)).toEqual(epsilonByRound(events, 1e-5))
-    const long = epsilonCurve([{ event: events[0]!.event, count: 1000 }], 1e-5)
-    expect(long).toHaveLength(200)
-    expect(long).toEqual([...long].sort((a, b) => a - b))
+describe('the spend', () => {
+  it('is the certified interval of the whole schedule, below what Renyi divergences give', () => {
+    const planned = plan({ stages: [stage, { ...stage, rounds: 5 }] })
+    const { epsilon, epsilonLower, epsilonRdp } = spendOf(planned)
+    expect({ epsilon, lower: epsilonLower }).toEqual(epsilonBounds(planned.events, 1e-5))
+    expect(epsilonRdp).toBe(spend(planned.events, 1e-5).epsilon)
+    expect(epsilon).toBeLessThan(epsilonRdp)
+  })
+
+  it('by round ends at the whole, never falls, and is thinned to 50 points', () => {
+    const planned = plan({ stages: [stage, { ...stage, rounds: 80 }] })
+    const { epsilon, epsilonByRound } = spendOf(planned)
+    expect(epsilonByRound).toHaveLength(50)
+    expect(epsilonByRound.at(-1)).toEqual({ round: 100, epsilon })
+    const values = epsilonByRound.map((point) => point.epsilon)
+    expect(values).toEqual([...values].sort((a, b) => a - b))
+    const { round, epsilon: half } = epsilonByRound[24]!
+    const { event } = planned.events[0]!
+    expect(round).toBe(50)
+    const bounds = epsilonBounds([{ event, count: 50 }], 1e-5)
+    expect(half).toBeLessThanOrEqual(bounds.epsilon)
+    expect(half).toBeGreaterThanOrEqual(bounds.lower)
   })
 })

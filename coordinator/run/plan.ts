@@ -1,6 +1,22 @@
 import type { z } from 'zod'
-import { MAX_INTEGER, type RunRequest, type RunSpec, runSpecSchema, type stageSchema } from '../../shared/api/index.ts'
-import { calibrateNoise, type EventCount, gaussianEvent, PrivacyError, spend } from '../../shared/privacy/index.ts'
+import {
+  MAX_INTEGER,
+  type RunRequest,
+  type RunSpec,
+  runSpecSchema,
+  scheduleOf,
+  type stageSchema,
+} from '../../shared/api/index.ts'
+import {
+  calibrateNoise,
+  type EpsilonBounds,
+  type EventCount,
+  epsilonBounds,
+  gaussianEvent,
+  PrivacyError,
+  spend,
+  spendCurve,
+} from '../../shared/privacy/index.ts'
 import { reportLength, spaceDimension, totalRounds } from '../../shared/zo/index.ts'
 import { reportReach } from './reach.ts'
 
@@ -25,16 +41,18 @@ export interface PlannedRun {
   readonly events: readonly EventCount[]
   /** The same with the spare charges, at the dearest stage. */
   readonly eventsWithSpares: readonly EventCount[]
-  readonly epsilon: number
-  readonly epsilonWithSpares: number
+  /** The certified interval of all rounds. */
+  readonly epsilon: EpsilonBounds
+  readonly epsilonWithSpares: EpsilonBounds
 }
 
 export type DatasetFacts = RunSpec['datasets'][number]
 
 /** Digits of a proposed noise multiplier: a tidy number in the spec, rounded up, so that privacy never pays for tidiness. */
 const NOISE_DIGITS = 5
+const NOISE_STEP = 1.0001
 /** Points of the curve of epsilon by round. */
-const CURVE_POINTS = 200
+const CURVE_POINTS = 50
 /** Steps of the grid in a clip, where the request leaves the grid out. */
 const DEFAULT_GRID_STEPS = 2 ** 20
 
@@ -70,15 +88,15 @@ export function planRun(request: RunRequest, given: { datasets: readonly Dataset
 
 function priced(spec: RunSpec): PlannedRun {
   const { delta } = spec.budget
-  const events = spec.stages.map((stage) => ({ event: gaussianEvent(stage), count: stage.rounds }))
+  const events = scheduleOf(spec)
   const eventsWithSpares = withSpares(events, spec.spareCharges, delta)
-  const { epsilon } = spend(events, delta)
-  const { epsilon: epsilonWithSpares } = spend(eventsWithSpares, delta)
-  if (!(epsilonWithSpares <= spec.budget.epsilon)) throw new PlanError('budget_impossible', 'budget')
+  const epsilon = epsilonBounds(events, delta)
+  const epsilonWithSpares = epsilonBounds(eventsWithSpares, delta)
+  if (!(epsilonWithSpares.epsilon <= spec.budget.epsilon)) throw new PlanError('budget_impossible', 'budget')
   return { spec, events, eventsWithSpares, epsilon, epsilonWithSpares }
 }
 
-/** Lost leases may fall into any stage: the spares are priced at the stage where they cost most. */
+/** Lost leases may fall into any stage: the spares are priced at the stage where they cost most, by Renyi divergence. */
 function withSpares(events: readonly EventCount[], count: number, delta: number): EventCount[] {
   if (count === 0) return [...events]
   const options = events.map(({ event }) => [...events, { event, count }])
@@ -102,14 +120,23 @@ function withNoise(request: RunRequest, spareCharges: number): Stage[] {
 function calibrated(request: RunRequest, spareCharges: number): number {
   const { epsilon: targetEpsilon, delta } = request.budget
   const samplingRate = Math.max(...request.stages.map((stage) => stage.samplingRate))
-  const stages = [...request.stages.map(({ samplingRate, rounds }) => ({ samplingRate, rounds }))]
+  const stages = [...request.stages, { samplingRate, rounds: spareCharges }].map((stage) => ({
+    samplingRate: stage.samplingRate,
+    rounds: stage.rounds,
+  }))
+  const pays = (noiseMultiplier: number) => {
+    const charges = stages.map((stage) => ({
+      event: gaussianEvent({ noiseMultiplier, samplingRate: stage.samplingRate }),
+      count: stage.rounds,
+    }))
+    return epsilonBounds(charges, delta).epsilon <= targetEpsilon
+  }
   try {
-    const least = calibrateNoise({
-      targetEpsilon,
-      delta,
-      stages: [...stages, { samplingRate, rounds: spareCharges }],
-    })
-    return roundUp(least.noiseMultiplier, NOISE_DIGITS)
+    const least = calibrateNoise({ targetEpsilon, delta, stages })
+    let noise = roundUp(least.noiseMultiplier, NOISE_DIGITS)
+    // Two upper bounds of nearly the same may lie apart by more than the noise does: the tidy one must pay too.
+    while (!pays(noise)) noise = roundUp(noise * NOISE_STEP, NOISE_DIGITS)
+    return noise
   } catch (error) {
     if (!(error instanceof PrivacyError)) throw error
     throw new PlanError(error.code === 'unreachable_target' ? 'budget_impossible' : 'bad_request', 'budget', error)
@@ -142,19 +169,19 @@ function fieldsOf(error: z.ZodError): string {
   return [...new Set(error.issues.map((issue) => issue.path.join('.') || issue.message))].join(', ')
 }
 
-/** Spend after evenly spaced rounds, at most 200 points, the last at the last round. */
-export function epsilonCurve(events: readonly EventCount[], delta: number): number[] {
-  const rounds = events.reduce((sum, { count }) => sum + count, 0)
-  const points = Math.min(rounds, CURVE_POINTS)
-  return Array.from({ length: points }, (_, i) => {
-    let left = Math.round(((i + 1) * rounds) / points)
-    const sofar = events.map(({ event, count }) => {
-      const taken = Math.min(count, left)
-      left -= taken
-      return { event, count: taken }
-    })
-    return spend(sofar, delta).epsilon
-  })
+/** What a plan says of the spend of each dataset: certified intervals, and what the accounts of other kinds would say. */
+export function spendOf({ spec, events, epsilon, epsilonWithSpares }: PlannedRun) {
+  const { delta } = spec.budget
+  return {
+    epsilon: epsilon.epsilon,
+    epsilonLower: epsilon.lower,
+    epsilonRdp: spend(events, delta).epsilon,
+    epsilonWithSpares: epsilonWithSpares.epsilon,
+    epsilonByRound: spendCurve(events, delta, CURVE_POINTS).map(({ round, epsilon: upper }) => ({
+      round,
+      epsilon: upper,
+    })),
+  }
 }
 
 /** What a plan says of the work: dimension, forward passes, bytes. */

@@ -1,6 +1,6 @@
-import type { RunSpec } from '../../shared/api/index.ts'
+import { type RunSpec, stageEvent } from '../../shared/api/index.ts'
 import type { RunEntry } from '../../shared/ledger/index.ts'
-import { decodeLoss, gaussianEvent } from '../../shared/privacy/index.ts'
+import { decodeLoss } from '../../shared/privacy/index.ts'
 import {
   advance,
   coefficients,
@@ -86,17 +86,13 @@ export function isFormerLease(view: RunView, lease: string, dataset: string): bo
   return view.end !== null || (round === view.open?.round && attempt <= (view.open.slots.get(dataset)?.attempt ?? -1))
 }
 
-export function eventOf(stage: Stage) {
-  return gaussianEvent({ noiseMultiplier: stage.noiseMultiplier, samplingRate: stage.samplingRate })
-}
-
 export type ChargeEntry = Extract<RunEntry, { type: 'charge' }>
 
 function chargeEntry(view: RunView, at: { round: number; dataset: string; attempt: number }): ChargeEntry {
   const { round, dataset, attempt } = at
   const index = view.spec.datasets.findIndex((d) => d.id === dataset)
   const lease = leaseId(view.id, { round, dataset: index, attempt })
-  return { type: 'charge', round, dataset, lease, attempt, event: eventOf(stageOf(view.spec.stages, round).stage) }
+  return { type: 'charge', round, dataset, lease, attempt, event: stageEvent(stageOf(view.spec.stages, round).stage) }
 }
 
 /** The charge for one more lease of the open round, after the one of a slot was lost. */

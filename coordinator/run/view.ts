@@ -1,13 +1,13 @@
-import type { RunSpec } from '../../shared/api/index.ts'
+import { type ChargedEvent, type RunSpec, scheduleOf } from '../../shared/api/index.ts'
 import { EMPTY_LOG, hashOf, type LogHead, type RunRecord } from '../../shared/ledger/index.ts'
-import { type MechanismEvent, RdpMeter } from '../../shared/privacy/index.ts'
+import { distinctEvents, type EventCount, epsilonBounds, ScheduleFilter } from '../../shared/privacy/index.ts'
 
 /** The charge that stands for a dataset in the open round, by its lease. */
 export interface Slot {
   readonly dataset: string
   readonly lease: string
   readonly attempt: number
-  readonly event: MechanismEvent
+  readonly event: ChargedEvent
   /** The log says that the lease was lost. */
   readonly lost: boolean
 }
@@ -23,8 +23,8 @@ type EndRecord = Extract<RunRecord, { type: 'end' }>
 
 /** Privacy spent of one dataset by one run: the composition of its charge records. */
 export class Account {
-  readonly #meter = new RdpMeter()
   readonly #delta: number
+  #history: readonly EventCount[] = []
   #charges = 0
   #epsilon = 0
 
@@ -32,23 +32,24 @@ export class Account {
     this.#delta = delta
   }
 
-  add(event: MechanismEvent): void {
-    this.#meter.add(event)
+  add(event: ChargedEvent): void {
+    this.#history = this.with(event)
     this.#charges += 1
     this.#epsilon = Number.NaN
   }
 
-  get meter(): RdpMeter {
-    return this.#meter
+  /** The charges with one more. */
+  with(event: ChargedEvent): readonly EventCount[] {
+    return distinctEvents([...this.#history, { event, count: 1 }])
   }
 
   get charges(): number {
     return this.#charges
   }
 
-  /** Composed when first asked for after a charge. */
+  /** The certified upper bound; composed when first asked for after a charge. */
   get epsilon(): number {
-    if (Number.isNaN(this.#epsilon)) this.#epsilon = this.#meter.epsilon(this.#delta).epsilon
+    if (Number.isNaN(this.#epsilon)) this.#epsilon = epsilonBounds(this.#history, this.#delta).epsilon
     return this.#epsilon
   }
 }
@@ -67,6 +68,8 @@ export interface RunView {
   closed: number
   open: OpenRound | null
   readonly accounts: ReadonlyMap<string, Account>
+  /** Decides whether a dataset's charges stay within the run's budget. */
+  readonly filter: ScheduleFilter
   /** Private losses of the last closed rounds. */
   losses: number[]
   /** Hash of the trained state after the last closed round. */
@@ -86,6 +89,7 @@ export function viewOfSpec(record: Extract<RunRecord, { type: 'spec' }>): RunVie
     closed: 0,
     open: null,
     accounts: new Map(spec.datasets.map(({ id }) => [id, new Account(spec.budget.delta)])),
+    filter: new ScheduleFilter(scheduleOf(spec), spec.budget),
     losses: [],
     stateHash: null,
     end: null,

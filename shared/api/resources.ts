@@ -28,7 +28,9 @@ export const datasetSchema = z
     budget: budgetSchema,
     spent: z
       .strictObject({ epsilon: z.number(), charges: z.int() })
-      .describe('Composition of all charges of all runs.'),
+      .describe(
+        'Of all charges of all runs: an odometer, which holds whenever it is read and however later runs were chosen. Never above the lifetime budget: the filter that decides on charges guarantees that.',
+      ),
   })
   .meta({ id: 'Dataset' })
 export type Dataset = z.infer<typeof datasetSchema>
@@ -110,12 +112,20 @@ export const runPlanSchema = z
     stages: z.array(stageSchema),
     rounds: z.int(),
     spareCharges: z.int(),
-    epsilon: z.number().describe('Spent of each dataset by all rounds, without spare charges.'),
-    epsilonWithSpares: z.number(),
-    epsilonByRound: z.array(z.number()).describe('At most 200 points, evenly spaced, the last at the last round.'),
+    epsilon: z
+      .number()
+      .describe('Spent of each dataset by all rounds, without spare charges: a certified upper bound.'),
+    epsilonLower: z.number().describe('A certified lower bound of the same.'),
+    epsilonRdp: z.number().describe('The same by Renyi divergences: looser, for comparison with other accountants.'),
+    epsilonWithSpares: z.number().describe('Upper bound with all spare charges; the budget pays for this.'),
+    epsilonByRound: z
+      .array(z.strictObject({ round: z.int(), epsilon: z.number() }))
+      .describe('Upper bounds after at most 50 rounds, evenly spaced, the last at the last round.'),
     affordableRounds: z
       .record(Identifier, z.int())
-      .describe('Rounds each dataset could still pay for at the last stage.'),
+      .describe(
+        "Rounds each dataset's lifetime budget could still pay for at the last stage, by the filter that guards it over all runs.",
+      ),
     dimension: z.int().describe('Trained coordinates d.'),
     forwardPasses: z.number().describe('Expected evaluations of one record, all datasets together.'),
     bytesPerReport: z.int().describe('Upper bound of one report on the wire.'),

@@ -151,4 +151,15 @@ export const runSpecSchema = z
   .refine((spec) => spec.quorum <= spec.datasets.length, 'the quorum exceeds the datasets')
   .meta({ id: 'RunSpec' })
 export type RunSpec = z.infer<typeof runSpecSchema>
+/** What a lease charges: one release of a stage's mechanism. */
+export type ChargedEvent = z.infer<typeof mechanismEventSchema>
+/** The event that each round of a stage charges to every dataset. */
+export function stageEvent(stage: z.infer<typeof stageSchema>): ChargedEvent {
+  const { noiseMultiplier, samplingRate } = stage
+  return { mechanism: 'gaussian', noiseMultiplier, samplingRate, neighbours: 'add-remove' }
+}
+/** The charges of a run that loses no lease: its schedule, fixed before any data are seen. */
+export function scheduleOf(spec: Pick<RunSpec, 'stages'>): { event: ChargedEvent; count: number }[] {
+  return spec.stages.map((stage) => ({ event: stageEvent(stage), count: stage.rounds }))
+}
 export type Task = z.infer<typeof promptClassificationSchema>

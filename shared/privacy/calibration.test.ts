@@ -1,157 +1,180 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { affordableRounds, calibrateNoise, epsilonByRound, NOISE_MIN, ROUNDS_MAX } from './calibration.ts'
-import { type EventCount, gaussianEvent } from './event.ts'
-import { spend } from './meter.ts'
+import {
+  type CalibrationStage,
+  calibrateNoise,
+  largestRounds,
+  largestSamplingRate,
+  NOISE_MIN,
+  ROUNDS_MAX,
+  spendCurve,
+} from './calibration.ts'
+import { type EventCount, gaussianEvent, mechanismEvent } from './event.ts'
+import { epsilonBounds } from './pld/bounds.ts'
 
 const code = (name: string) => expect.objectContaining({ code: name })
 const event = gaussianEvent({ noiseMultiplier: 1.1, samplingRate: 0.06 })
+const epsilonOf = (history: readonly EventCount[], delta: number) => epsilonBounds(history, delta)
 
-const spendAt = (
-  noise: number,
-  delta: number,
-  stages: { samplingRate: number; rounds: number; noiseRatio?: number }[],
-) =>
-  spend(
-    stages.map(({ samplingRate, rounds, noiseRatio = 1 }) => ({
-      event: gaussianEvent({ noiseMultiplier: noise * noiseRatio, samplingRate }),
-      count: rounds,
-    })),
-    delta,
-  ).epsilon
+const eventsAt = (stages: readonly CalibrationStage[], noise: number): EventCount[] =>
+  stages.map(({ mechanism = 'gaussian', samplingRate, rounds, noiseRatio = 1 }) => ({
+    event: mechanismEvent({ mechanism, noiseMultiplier: noise * noiseRatio, samplingRate }),
+    count: rounds,
+  }))
 
 describe('calibrateNoise', () => {
-  test('property: satisfies the target, and 2e-6 less noise does not', () => {
-    const stages = fc.array(
-      fc.record({
-        samplingRate: fc.double({ min: 1e-3, max: 1, noNaN: true }),
-        rounds: fc.integer({ min: 1, max: 2000 }),
-        noiseRatio: fc.double({ min: 0.5, max: 2, noNaN: true }),
-      }),
-      { minLength: 1, maxLength: 3 },
-    )
-    const target = fc.double({ min: 0.05, max: 50, noNaN: true })
+  const stage = fc.record({
+    mechanism: fc.constantFrom('gaussian' as const, 'laplace' as const),
+    samplingRate: fc.constantFrom(0.01, 0.06, 0.3, 1),
+    rounds: fc.integer({ min: 1, max: 400 }),
+    noiseRatio: fc.constantFrom(0.5, 1, 2),
+  })
+
+  test('property: the answer is within the target, and 0.1 % less noise is not', () => {
+    const schedules = fc.array(stage, { minLength: 1, maxLength: 3 })
+    const targets = fc.constantFrom(0.3, 1, 4, 9)
     fc.assert(
-      fc.property(stages, target, (list, targetEpsilon) => {
-        const { noiseMultiplier, epsilon } = calibrateNoise({ targetEpsilon, delta: 1e-5, stages: list })
-        expect(epsilon).toBeLessThanOrEqual(targetEpsilon)
-        expect(spendAt(noiseMultiplier, 1e-5, list)).toBe(epsilon)
-        expect(spendAt(noiseMultiplier * (1 - 2e-6), 1e-5, list)).toBeGreaterThan(targetEpsilon)
+      fc.property(schedules, targets, fc.constantFrom(1e-5, 1e-8), (stages, targetEpsilon, delta) => {
+        const answer = calibrateNoise({ targetEpsilon, delta, stages })
+        expect(answer.epsilon).toBeLessThanOrEqual(targetEpsilon)
+        expect(answer.lower).toBeLessThanOrEqual(answer.epsilon)
+        const exact = epsilonBounds(eventsAt(stages, answer.noiseMultiplier * 0.999), delta, { tolerance: 1e-4 })
+        expect(exact.epsilon).toBeGreaterThan(targetEpsilon)
       }),
-      { numRuns: 40 },
+      { numRuns: 8 },
     )
   })
 
-  test('with one given order only', () => {
-    const request = { targetEpsilon: 4, delta: 1e-5, stages: [{ samplingRate: 0.06, rounds: 300 }] }
-    const free = calibrateNoise(request)
-    const fixed = calibrateNoise({ ...request, orders: [free.order] })
-    expect(fixed.noiseMultiplier / free.noiseMultiplier).toBeCloseTo(1, 5)
-    expect(calibrateNoise({ ...request, orders: [30] }).noiseMultiplier).toBeGreaterThan(free.noiseMultiplier)
+  test('replacing a unit needs more noise than adding or removing one; leaving one out needs the same', () => {
+    const request = { targetEpsilon: 2, delta: 1e-5, stages: [{ samplingRate: 0.02, rounds: 500 }] }
+    const { noiseMultiplier } = calibrateNoise(request)
+    expect(calibrateNoise({ ...request, neighbours: 'zero-out' }).noiseMultiplier).toBe(noiseMultiplier)
+    expect(calibrateNoise({ ...request, neighbours: 'replace-one' }).noiseMultiplier).toBeGreaterThan(
+      1.1 * noiseMultiplier,
+    )
   })
 
-  test('proposes the least noise where any will do', () => {
-    expect(calibrateNoise({ targetEpsilon: 1, delta: 1e-5, stages: [] }).noiseMultiplier).toBe(NOISE_MIN)
-    const idle = [
-      { samplingRate: 0, rounds: 10 },
-      { samplingRate: 1, rounds: 0 },
-    ]
-    expect(calibrateNoise({ targetEpsilon: 1, delta: 1e-5, stages: idle })).toMatchObject({
-      noiseMultiplier: NOISE_MIN,
-      epsilon: 0,
-    })
+  test('a schedule without rounds needs the least noise there is', () => {
+    const stages = [{ samplingRate: 0.5, rounds: 0 }]
+    expect(calibrateNoise({ targetEpsilon: 1, delta: 1e-5, stages }).noiseMultiplier).toBeCloseTo(NOISE_MIN, 12)
   })
 
-  test('answers fast enough for an API call', () => {
-    const request = { targetEpsilon: 8, delta: 1e-5, stages: [{ samplingRate: 0.06, rounds: 300 }] }
-    calibrateNoise(request)
-    const start = performance.now()
-    calibrateNoise(request)
-    expect(performance.now() - start).toBeLessThan(1000)
-  })
-
-  const stages = [{ samplingRate: 0.06, rounds: 300 }]
+  const stages = [{ samplingRate: 0.1, rounds: 10 }]
   test.each([
     [{ targetEpsilon: 0, delta: 1e-5, stages }, 'invalid_epsilon'],
-    [{ targetEpsilon: -1, delta: 1e-5, stages }, 'invalid_epsilon'],
+    [{ targetEpsilon: Number.NaN, delta: 1e-5, stages }, 'invalid_epsilon'],
     [{ targetEpsilon: 1, delta: 0, stages }, 'invalid_delta'],
     [{ targetEpsilon: 1, delta: 1, stages }, 'invalid_delta'],
-    [{ targetEpsilon: 1, delta: 1e-5, stages: [{ samplingRate: 1.5, rounds: 1 }] }, 'invalid_stages'],
+    [{ targetEpsilon: 1, delta: 1e-5, stages: [{ samplingRate: 1.1, rounds: 1 }] }, 'invalid_stages'],
     [{ targetEpsilon: 1, delta: 1e-5, stages: [{ samplingRate: Number.NaN, rounds: 1 }] }, 'invalid_stages'],
-    [{ targetEpsilon: 1, delta: 1e-5, stages: [{ samplingRate: 0.1, rounds: 1, noiseRatio: 0 }] }, 'invalid_stages'],
     [{ targetEpsilon: 1, delta: 1e-5, stages: [{ samplingRate: 0.1, rounds: 1.5 }] }, 'invalid_count'],
-    [{ targetEpsilon: 1, delta: 1e-5, stages, orders: [] }, 'invalid_orders'],
-    [{ targetEpsilon: 1e-6, delta: 1e-12, stages: [{ samplingRate: 1, rounds: 1e9 }] }, 'unreachable_target'],
-    // Orders up to 8 cannot prove an epsilon this small, whatever the noise.
-    [
-      { targetEpsilon: 0.1, delta: 1e-12, stages: [{ samplingRate: 1, rounds: 1e6 }], orders: [2, 8] },
-      'unreachable_target',
-    ],
+    [{ targetEpsilon: 1, delta: 1e-5, stages: [{ samplingRate: 0.1, rounds: 1, noiseRatio: 0 }] }, 'invalid_stages'],
+    [{ targetEpsilon: 1e-9, delta: 1e-12, stages: [{ samplingRate: 1, rounds: 1e6 }] }, 'unreachable_target'],
   ])('refuses %j', (request, expected) => {
     expect(() => calibrateNoise(request)).toThrow(code(expected))
   })
 })
 
-describe('affordableRounds', () => {
-  test('property: so many rounds fit and one more does not', () => {
-    const noise = fc.double({ min: 0.6, max: 8, noNaN: true })
-    const rate = fc.double({ min: 1e-3, max: 1, noNaN: true })
-    const target = fc.double({ min: 0.1, max: 20, noNaN: true })
+describe('largestSamplingRate', () => {
+  test('property: the answer is within the target, and 0.2 % more is not', () => {
+    const noises = fc.double({ min: 0.7, max: 6, noNaN: true })
     fc.assert(
-      fc.property(noise, rate, target, fc.nat(50), (noiseMultiplier, samplingRate, epsilon, past) => {
+      fc.property(noises, fc.integer({ min: 1, max: 3000 }), fc.constantFrom(0.5, 3), (noise, rounds, target) => {
+        const stages = [
+          { noiseMultiplier: noise, rounds },
+          { noiseMultiplier: 2 * noise, rounds, rateRatio: 0.5 },
+        ]
+        const { samplingRate, epsilon } = largestSamplingRate({ targetEpsilon: target, delta: 1e-6, stages })
+        expect(epsilon).toBeLessThanOrEqual(target)
+        if (samplingRate === 1) return
+        const more = (ratio: number) => Math.min(1, samplingRate * ratio * 1.002)
+        const schedule = stages.map(({ noiseMultiplier, rateRatio = 1 }) => ({
+          event: gaussianEvent({ noiseMultiplier, samplingRate: more(rateRatio) }),
+          count: rounds,
+        }))
+        expect(epsilonBounds(schedule, 1e-6, { tolerance: 1e-4 }).lower).toBeGreaterThan(target)
+      }),
+      { numRuns: 6 },
+    )
+  })
+
+  test('is 1 where the target is no limit, and refuses ratios that could leave the probabilities', () => {
+    const stages = [{ noiseMultiplier: 50, rounds: 2 }]
+    expect(largestSamplingRate({ targetEpsilon: 4, delta: 1e-5, stages }).samplingRate).toBe(1)
+    const wrong = [{ noiseMultiplier: 1, rounds: 2, rateRatio: 1.5 }]
+    expect(() => largestSamplingRate({ targetEpsilon: 4, delta: 1e-5, stages: wrong })).toThrow(code('invalid_stages'))
+    const hard = [{ noiseMultiplier: 0.05, rounds: 1e6 }]
+    const impossible = { targetEpsilon: 1e-6, delta: 1e-280, stages: hard }
+    expect(() => largestSamplingRate(impossible)).toThrow(code('unreachable_target'))
+  })
+})
+
+describe('largestRounds', () => {
+  test('property: so many rounds fit, and 0.3 % more do not', () => {
+    const noise = fc.double({ min: 0.6, max: 6, noNaN: true })
+    const rate = fc.constantFrom(0.005, 0.06, 0.4)
+    const target = fc.double({ min: 0.5, max: 12, noNaN: true })
+    fc.assert(
+      fc.property(noise, rate, target, fc.nat(20), (noiseMultiplier, samplingRate, epsilon, past) => {
         const next = gaussianEvent({ noiseMultiplier, samplingRate })
         const history = [{ event, count: past }]
-        const rounds = affordableRounds({ event: next, budget: { epsilon, delta: 1e-5 }, history })
-        const spendAfter = (count: number) => spend([...history, { event: next, count }], 1e-5).epsilon
-        if (rounds > 0) expect(spendAfter(rounds)).toBeLessThanOrEqual(epsilon)
-        expect(spendAfter(rounds + 1)).toBeGreaterThan(epsilon)
+        const budget = { epsilon, delta: 1e-5 }
+        const rounds = largestRounds({ event: next, budget, history })
+        const spendAfter = (count: number) => epsilonOf([...history, { event: next, count }], 1e-5)
+        if (rounds > 0) expect(spendAfter(rounds).epsilon).toBeLessThanOrEqual(epsilon)
+        expect(spendAfter(Math.ceil(rounds * 1.003) + 1).epsilon).toBeGreaterThan(epsilon)
       }),
-      { numRuns: 40 },
+      { numRuns: 8 },
     )
   })
 
   test('agrees with calibration: the noise for 300 rounds affords 300 rounds', () => {
-    const { noiseMultiplier } = calibrateNoise({
-      targetEpsilon: 8,
-      delta: 1e-5,
-      stages: [{ samplingRate: 0.06, rounds: 300 }],
-    })
+    const stages = [{ samplingRate: 0.06, rounds: 300 }]
+    const { noiseMultiplier } = calibrateNoise({ targetEpsilon: 8, delta: 1e-5, stages })
     const calibrated = gaussianEvent({ noiseMultiplier, samplingRate: 0.06 })
-    expect(affordableRounds({ event: calibrated, budget: { epsilon: 8, delta: 1e-5 } })).toBe(300)
+    expect(largestRounds({ event: calibrated, budget: { epsilon: 8, delta: 1e-5 } })).toBe(300)
   })
 
   test('is 0 for a spent budget and ROUNDS_MAX for a mechanism that costs nothing', () => {
     const history = [{ event, count: 10_000 }]
-    expect(affordableRounds({ event, budget: { epsilon: 1, delta: 1e-5 }, history })).toBe(0)
+    expect(largestRounds({ event, budget: { epsilon: 1, delta: 1e-5 }, history })).toBe(0)
     const free = gaussianEvent({ noiseMultiplier: 1, samplingRate: 0 })
-    expect(affordableRounds({ event: free, budget: { epsilon: 1, delta: 1e-5 } })).toBe(ROUNDS_MAX)
-    expect(affordableRounds({ event: free, budget: { epsilon: 1, delta: 1e-5 }, history })).toBe(0)
+    expect(largestRounds({ event: free, budget: { epsilon: 1, delta: 1e-5 } })).toBe(ROUNDS_MAX)
+    expect(largestRounds({ event: free, budget: { epsilon: 1, delta: 1e-5 }, history })).toBe(0)
   })
 
   test('refuses an impossible budget', () => {
-    expect(() => affordableRounds({ event, budget: { epsilon: 0, delta: 1e-5 } })).toThrow(code('invalid_epsilon'))
-    expect(() => affordableRounds({ event, budget: { epsilon: 1, delta: 2 } })).toThrow(code('invalid_delta'))
+    expect(() => largestRounds({ event, budget: { epsilon: 0, delta: 1e-5 } })).toThrow(code('invalid_epsilon'))
+    expect(() => largestRounds({ event, budget: { epsilon: 1, delta: 2 } })).toThrow(code('invalid_delta'))
   })
 })
 
-describe('epsilonByRound', () => {
+describe('spendCurve', () => {
+  const other = gaussianEvent({ noiseMultiplier: 2, samplingRate: 0.1 })
   const stages: EventCount[] = [
     { event, count: 5 },
-    { event: gaussianEvent({ noiseMultiplier: 2, samplingRate: 0.1 }), count: 3 },
+    { event: other, count: 3 },
     { event, count: 2 },
   ]
 
-  test('is exactly the spend of each prefix, and never falls', () => {
-    const curve = epsilonByRound(stages, 1e-5)
-    const rounds = stages.flatMap(({ event: each, count }) =>
-      Array.from({ length: count }, () => ({ event: each, count: 1 })),
-    )
-    expect(curve).toEqual(rounds.map((_, i) => spend(rounds.slice(0, i + 1), 1e-5).epsilon))
-    expect(curve.every((epsilon, i) => i === 0 || epsilon >= curve[i - 1]!)).toBe(true)
+  test('encloses the spend of each prefix, and never falls', () => {
+    const curve = spendCurve(stages, 1e-5)
+    expect(curve.map(({ round }) => round)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    const rounds = stages.flatMap((entry) => Array.from({ length: entry.count }, () => ({ ...entry, count: 1 })))
+    for (const { round, epsilon, lower } of curve) {
+      const exact = epsilonBounds(rounds.slice(0, round), 1e-5, { tolerance: 1e-5 })
+      expect(epsilon).toBeGreaterThanOrEqual(exact.lower)
+      expect(epsilon).toBeLessThanOrEqual(exact.epsilon * 1.002)
+      expect(lower).toBeLessThanOrEqual(exact.epsilon)
+    }
+    expect(curve.every(({ epsilon }, i) => i === 0 || epsilon >= curve[i - 1]!.epsilon)).toBe(true)
+    expect(curve.at(-1)).toMatchObject({ round: 10 })
   })
 
-  test('has no entry without rounds and refuses too many', () => {
-    expect(epsilonByRound([], 1e-5)).toEqual([])
-    expect(() => epsilonByRound([{ event, count: 1e6 }], 1e-5)).toThrow(code('invalid_stages'))
+  test('is thinned evenly, and empty without rounds', () => {
+    const long = spendCurve([{ event, count: 1000 }], 1e-5, 4)
+    expect(long.map(({ round }) => round)).toEqual([250, 500, 750, 1000])
+    expect(spendCurve([], 1e-5)).toEqual([])
+    expect(() => spendCurve(stages, 1e-5, 0)).toThrow(code('invalid_stages'))
   })
 })

@@ -1,170 +1,281 @@
-import { NOISE_EXACT_MIN } from './divergence.ts'
+import { estimateEpsilon } from './contour.ts'
+import { exp, log } from './elementary.ts'
 import { PrivacyError } from './error.ts'
-import { type EventCount, gaussianEvent, type MechanismEvent, validateCount } from './event.ts'
-import { type Budget, canSpend, spend, validateBudget } from './meter.ts'
-import { type Epsilon, RDP_ORDERS } from './rdp.ts'
+import {
+  type EventCount,
+  type Mechanism,
+  type MechanismEvent,
+  mechanismEvent,
+  type Neighbours,
+  validateCount,
+} from './event.ts'
+import { type Budget, validateBudget } from './meter.ts'
+import { type EpsilonBounds, epsilonBounds } from './pld/bounds.ts'
 
 /** A span of rounds to be calibrated; its noise multiplier is `noiseRatio` (1 if absent) times the common one. */
 export interface CalibrationStage {
+  readonly mechanism?: Mechanism
   readonly samplingRate: number
   readonly rounds: number
   readonly noiseRatio?: number
 }
 
+/** A span of rounds whose sampling rate is asked for: `rateRatio` (0 to 1; 1 if absent) times the common one. */
+export interface RateStage {
+  readonly mechanism?: Mechanism
+  readonly noiseMultiplier: number
+  readonly rounds: number
+  readonly rateRatio?: number
+}
+
+/** A target for a schedule that is fixed before the data are seen. */
+interface Target {
+  readonly targetEpsilon: number
+  readonly delta: number
+  /** 'add-remove' if absent. */
+  readonly neighbours?: Neighbours
+}
+
+/** Least and largest noise multiplier ever proposed. A target that needs more is called unreachable. */
+export const NOISE_MIN = 0.05
+export const NOISE_MAX = 1e6
+/** Least sampling rate ever proposed. */
+export const RATE_MIN = 1e-9
+/** `largestRounds` counts no further; a mechanism this cheap is not limited by the budget. */
+export const ROUNDS_MAX = 100_000_000
+
+/** Width of the last bracket, relative to the answer. */
+const RESOLUTION = 5e-5
+/** Of the bounds that stand in for an estimate where the contour method declines. */
+const ROUGH = { tolerance: 5e-3 }
+
+/** Where a search begins and ends: first step either way from `guess`, and width of the last bracket. */
+interface Search {
+  readonly guess: number
+  readonly span: number
+  readonly resolution: number
+  readonly min: number
+  readonly max: number
+}
+
+/**
+ * Largest place in [min, max] at which `fits`, to the resolution; fits is monotone: true up to some place. The answer was
+ * itself tried.
+ * @returns null where not even `min` fits
+ */
+const largest = (fits: (place: number) => boolean, { guess, span, resolution, min, max }: Search): number | null => {
+  let good = Math.min(max, Math.max(min, guess))
+  let bad = good
+  let step = span
+  if (fits(good)) {
+    while (good < max) {
+      bad = Math.min(max, good + step)
+      if (!fits(bad)) break
+      good = bad
+      step *= 2
+    }
+    if (good === max) return max
+  } else {
+    for (;;) {
+      if (bad === min) return null
+      good = Math.max(min, bad - step)
+      if (fits(good)) break
+      bad = good
+      step *= 2
+    }
+  }
+  while (bad - good > resolution) {
+    const middle = resolution === 1 ? Math.floor((good + bad) / 2) : (good + bad) / 2
+    if (fits(middle)) good = middle
+    else bad = middle
+  }
+  return good
+}
+
+/** How far the epsilon of a history, by a fast estimate that may err, is above the budget's: log of the ratio. */
+const excess = (history: EventCount[], { epsilon, delta }: Budget): number => {
+  const estimate = estimateEpsilon(history, delta) ?? epsilonBounds(history, delta, ROUGH).epsilon
+  return estimate > 0 ? Math.min(EXCESS_MAX, log(estimate) - log(epsilon)) : -EXCESS_MAX
+}
+/** Stands for no epsilon at all, and for an infinite one. */
+const EXCESS_MAX = 1000
+
+/** Whether a history is within a budget, by the certified upper bound. */
+const confirmed = (history: EventCount[], { epsilon, delta }: Budget): boolean =>
+  epsilonBounds(history, delta).epsilon <= epsilon
+
+/**
+ * Where a rising function crosses 0, near enough to start from: bracketed from `guess`, then by false position, the
+ * stale end halved (the Illinois rule).
+ */
+const crossing = (of: (place: number) => number, { guess, span, resolution, min, max }: Search): number => {
+  let low = { place: guess, value: of(guess) }
+  let high = low
+  for (let step = span; low.value > 0 && low.place > min; step *= 2) {
+    const place = Math.max(min, low.place - step)
+    high = low
+    low = { place, value: of(place) }
+  }
+  for (let step = span; high.value <= 0 && high.place < max; step *= 2) {
+    const place = Math.min(max, high.place + step)
+    low = high
+    high = { place, value: of(place) }
+  }
+  if (low.value > 0) return min
+  if (high.value <= 0) return max
+  for (let tries = 0; high.place - low.place > resolution && tries < 60; tries++) {
+    const place = low.place + ((high.place - low.place) * -low.value) / (high.value - low.value)
+    const value = of(place)
+    if (Math.abs(value) < resolution) return place
+    if (value > 0) {
+      high = { place, value }
+      low = { ...low, value: low.value / 2 }
+    } else {
+      low = { place, value }
+      high = { ...high, value: high.value / 2 }
+    }
+  }
+  return low.place
+}
+
+/** The largest place at which the schedule is within the target: found with estimates, then confirmed around the find. */
+const calibrated = (scheduleAt: (place: number) => EventCount[], target: Target, search: Search): number | null => {
+  const budget = { epsilon: target.targetEpsilon, delta: target.delta }
+  const guess = crossing((place) => excess(scheduleAt(place), budget), search)
+  const near = { ...search, guess, span: 4 * RESOLUTION, resolution: RESOLUTION }
+  return largest((place) => confirmed(scheduleAt(place), budget), near)
+}
+
+const refuse = (fields: string): never => {
+  throw new PrivacyError('invalid_stages', fields)
+}
+
+const validateTarget = ({ targetEpsilon, delta }: Target, stages: readonly { rounds: number }[]) => {
+  validateBudget({ epsilon: targetEpsilon, delta })
+  for (const { rounds } of stages) validateCount(rounds)
+}
+
+const isRatio = (ratio: number) => Number.isFinite(ratio) && ratio > 0
+
+/** Places of a search over a positive quantity: its logarithm. */
+const LOG_SEARCH = { guess: 0, span: 1, resolution: RESOLUTION / 4 }
+
 /** A noise multiplier and the spend that it leads to. */
-export interface Calibration extends Epsilon {
+export interface Calibration extends EpsilonBounds {
   readonly noiseMultiplier: number
 }
 
-/** Least noise multiplier ever proposed, even where less would do (no rounds, rate 0). */
-export const NOISE_MIN = NOISE_EXACT_MIN
-/** Search ends here: a target that needs more noise is called unreachable. */
-export const NOISE_MAX = 1e6
-/** Relative width of the last bracket: the proposed noise is at most this much above the least that does. */
-export const NOISE_TOLERANCE = 1e-6
-/** `affordableRounds` counts no further; a mechanism this cheap is not limited by the budget. */
-export const ROUNDS_MAX = 1_000_000_000
-/** `epsilonByRound` answers for at most this many rounds. */
-export const CURVE_ROUNDS_MAX = 100_000
-
-/** Least noise with `feasible(noise)`, to a relative `tolerance`; feasibility must be monotone. Null: none. */
-const leastNoise = (
-  feasible: (noise: number) => boolean,
-  search: { start: number; factor: number; tolerance: number },
-): number | null => {
-  let high = search.start
-  while (!feasible(high)) {
-    if (high >= NOISE_MAX) return null
-    high = Math.min(high * search.factor, NOISE_MAX)
-  }
-  let low = Math.max(high / search.factor, NOISE_MIN)
-  while (feasible(low)) {
-    high = low
-    if (low === NOISE_MIN) return high
-    low = Math.max(low / search.factor, NOISE_MIN)
-  }
-  while (high > low * (1 + search.tolerance)) {
-    const middle = Math.sqrt(low * high)
-    if (feasible(middle)) high = middle
-    else low = middle
-  }
-  return high
-}
-
-const validateStages = (stages: readonly CalibrationStage[]) => {
-  const valid = ({ samplingRate, rounds, noiseRatio = 1 }: CalibrationStage) =>
-    samplingRate >= 0 &&
-    samplingRate <= 1 &&
-    Number.isFinite(noiseRatio) &&
-    noiseRatio > 0 &&
-    validateCount(rounds) >= 0
-  if (!stages.every(valid)) {
-    throw new PrivacyError('invalid_stages', 'a stage needs a rate of 0 to 1 and a finite noise ratio above 0')
-  }
-}
-
-const eventsAt = (stages: readonly CalibrationStage[], noise: number): EventCount[] =>
-  stages.map(({ samplingRate, rounds, noiseRatio = 1 }) => ({
-    event: gaussianEvent({ noiseMultiplier: noise * noiseRatio, samplingRate }),
-    count: rounds,
-  }))
-
-/** Every eighth order and the last: enough to find the neighbourhood, and never below the full grid's epsilon. */
-const sparse = (orders: readonly number[]) => orders.filter((_, i) => i % 8 === 0 || i === orders.length - 1)
-
-/** The orders within 8 places of `order`. */
-const around = (orders: readonly number[], order: number) => {
-  const centre = orders.indexOf(order)
-  return orders.slice(Math.max(0, centre - 8), centre + 9)
-}
-
 /**
- * Smallest noise multiplier with which all stages together stay within (targetEpsilon, delta). The answer is the
- * upper end of the last bracket, checked against the full grid of orders, so it always satisfies the target.
+ * Smallest noise multiplier with which all stages together stay within (targetEpsilon, delta): confirmed by the certified
+ * upper bound, and within 0.1 % above the exact answer.
  *
  * @example calibrateNoise({ targetEpsilon: 4, delta: 1e-5, stages: [{ samplingRate: 0.06, rounds: 300 }] })
- * @throws PrivacyError `invalid_epsilon`, `invalid_delta`, `invalid_stages`, `invalid_count`, `invalid_orders`,
+ * @throws PrivacyError `invalid_epsilon`, `invalid_delta`, `invalid_stages`, `invalid_count`, `invalid_event`,
  *   `unreachable_target` when NOISE_MAX is not enough
  */
-export const calibrateNoise = (request: {
-  targetEpsilon: number
-  delta: number
-  stages: readonly CalibrationStage[]
-  orders?: readonly number[]
-}): Calibration => {
-  const { targetEpsilon, delta, stages, orders = RDP_ORDERS } = request
-  validateBudget({ epsilon: targetEpsilon, delta })
-  validateStages(stages)
-  const spendAt = (noise: number, list: readonly number[]) => spend(eventsAt(stages, noise), delta, list)
-  const within = (list: readonly number[]) => (noise: number) => spendAt(noise, list).epsilon <= targetEpsilon
-  // A subset of orders never gives a smaller epsilon: what is feasible for it is feasible for the whole grid.
-  const coarse = leastNoise(within(sparse(orders)), { start: 1, factor: 4, tolerance: 0.02 })
-  const found = fine(coarse ?? NOISE_MAX, { spendAt, within, orders })
-  if (found === null) throw new PrivacyError('unreachable_target', 'no noise multiplier reaches this epsilon')
-  return { noiseMultiplier: found, ...spendAt(found, orders) }
+export const calibrateNoise = (request: Target & { readonly stages: readonly CalibrationStage[] }): Calibration => {
+  const { stages, delta, neighbours = 'add-remove' } = request
+  validateTarget(request, stages)
+  for (const { samplingRate, noiseRatio = 1 } of stages) {
+    if (!(samplingRate >= 0 && samplingRate <= 1)) refuse('stages.samplingRate must be between 0 and 1')
+    if (!isRatio(noiseRatio)) refuse('stages.noiseRatio must be finite and above 0')
+  }
+  const scheduleAt = (place: number): EventCount[] =>
+    stages.map(({ mechanism = 'gaussian', samplingRate, rounds, noiseRatio = 1 }) => ({
+      event: mechanismEvent({ mechanism, neighbours, samplingRate, noiseMultiplier: exp(-place) * noiseRatio }),
+      count: rounds,
+    }))
+  const place = calibrated(scheduleAt, request, { ...LOG_SEARCH, min: -log(NOISE_MAX), max: -log(NOISE_MIN) })
+  if (place === null) throw new PrivacyError('unreachable_target', 'no noise multiplier reaches targetEpsilon')
+  return { noiseMultiplier: exp(-place), ...epsilonBounds(scheduleAt(place), delta) }
 }
 
-/** From a rough answer to the exact one: on the orders around its best, or on all where the best lies elsewhere. */
-const fine = (
-  start: number,
-  grid: {
-    spendAt: (noise: number, list: readonly number[]) => Epsilon
-    within: (list: readonly number[]) => (noise: number) => boolean
-    orders: readonly number[]
-  },
-): number | null => {
-  const { spendAt, within, orders } = grid
-  const search = { start, factor: 1.05, tolerance: NOISE_TOLERANCE }
-  const near = around(orders, spendAt(start, orders).order)
-  const found = leastNoise(within(near), search)
-  if (found !== null && near.includes(spendAt(found, orders).order)) return found
-  return leastNoise(within(orders), search)
+/** A sampling rate and the spend that it leads to. */
+export interface RateCalibration extends EpsilonBounds {
+  readonly samplingRate: number
 }
 
 /**
- * How many releases of `event` still fit in the budget after `history`: `canSpend` says yes to this count and no to
- * one more. ROUNDS_MAX where the budget is no limit, 0 where nothing fits (or the history alone is too much).
- * @throws PrivacyError `invalid_epsilon`, `invalid_delta`, `invalid_event`, `invalid_count`, `invalid_orders`
+ * Largest sampling rate with which all stages together stay within (targetEpsilon, delta); 1 where it is no limit.
+ * @throws PrivacyError `invalid_epsilon`, `invalid_delta`, `invalid_stages`, `invalid_count`, `invalid_event`,
+ *   `unreachable_target` when RATE_MIN is too much
  */
-export const affordableRounds = (question: {
+export const largestSamplingRate = (request: Target & { readonly stages: readonly RateStage[] }): RateCalibration => {
+  const { stages, delta, neighbours = 'add-remove' } = request
+  validateTarget(request, stages)
+  for (const { rateRatio = 1 } of stages) {
+    if (!(isRatio(rateRatio) && rateRatio <= 1)) refuse('stages.rateRatio must be above 0 and at most 1')
+  }
+  const scheduleAt = (place: number): EventCount[] =>
+    stages.map(({ mechanism = 'gaussian', noiseMultiplier, rounds, rateRatio = 1 }) => ({
+      event: mechanismEvent({ mechanism, neighbours, noiseMultiplier, samplingRate: exp(place) * rateRatio }),
+      count: rounds,
+    }))
+  const place = calibrated(scheduleAt, request, { ...LOG_SEARCH, guess: log(0.01), min: log(RATE_MIN), max: 0 })
+  if (place === null) throw new PrivacyError('unreachable_target', 'no sampling rate reaches targetEpsilon')
+  return { samplingRate: exp(place), ...epsilonBounds(scheduleAt(place), delta) }
+}
+
+/**
+ * How many releases of `event` still fit in the budget after `history`, where all of them are fixed beforehand: the
+ * certified upper bound of so many is within the budget, and that of one more is not (within its own width of 0.1 %).
+ * ROUNDS_MAX where the budget is no limit. Across runs whose parameters may depend on earlier releases ask
+ * `RdpFilter.affordable`.
+ * @throws PrivacyError `invalid_epsilon`, `invalid_delta`, `invalid_event`, `invalid_count`, `mixed_neighbours`
+ */
+export const largestRounds = (question: {
   event: MechanismEvent
   budget: Budget
   history?: readonly EventCount[]
-  orders?: readonly number[]
 }): number => {
-  const { event, budget, history = [], orders = RDP_ORDERS } = question
-  const fits = (count: number) => canSpend({ history, next: { event, count }, budget, orders }).ok
-  if (!fits(1)) return 0
-  if (fits(ROUNDS_MAX)) return ROUNDS_MAX
-  let low = 1
-  let high = 2
-  while (high < ROUNDS_MAX && fits(high)) {
-    low = high
-    high = Math.min(2 * high, ROUNDS_MAX)
-  }
-  while (high - low > 1) {
-    const middle = Math.floor((low + high) / 2)
-    if (fits(middle)) low = middle
-    else high = middle
-  }
-  return low
+  const { event, budget, history = [] } = question
+  validateBudget(budget)
+  const scheduleOf = (count: number) => [...history, { event, count }]
+  if (event.samplingRate === 0) return confirmed(scheduleOf(1), budget) ? ROUNDS_MAX : 0
+  const places = { ...LOG_SEARCH, min: 0, max: log(ROUNDS_MAX) }
+  const guess = Math.floor(exp(crossing((place) => excess(scheduleOf(Math.floor(exp(place))), budget), places)))
+  const span = Math.max(1, Math.floor(guess * 4 * RESOLUTION))
+  const search = { guess, span, resolution: 1, min: 0, max: ROUNDS_MAX }
+  return largest((count) => confirmed(scheduleOf(count), budget), search) ?? 0
+}
+
+/** A point of the spend over a schedule's rounds: the certified interval once `round` rounds are released. */
+export interface SpendPoint extends EpsilonBounds {
+  readonly round: number
+}
+
+/** The first `rounds` rounds of a schedule. */
+const prefix = (stages: readonly EventCount[], rounds: number): EventCount[] => {
+  let left = rounds
+  return stages.map(({ event, count }) => {
+    const taken = Math.min(count, left)
+    left -= taken
+    return { event, count: taken }
+  })
+}
+
+/** More rounds cost no less: what bounds a later point from above bounds the earlier ones, and so from below. */
+const monotone = (curve: readonly SpendPoint[]): SpendPoint[] => {
+  const epsilons = curve.map(({ epsilon }) => epsilon)
+  const lowers = curve.map(({ lower }) => lower)
+  for (let i = curve.length - 2; i >= 0; i--) epsilons[i] = Math.min(epsilons[i]!, epsilons[i + 1]!)
+  for (let i = 1; i < curve.length; i++) lowers[i] = Math.max(lowers[i]!, lowers[i - 1]!)
+  return curve.map(({ round }, i) => ({ round, epsilon: epsilons[i]!, lower: lowers[i]! }))
 }
 
 /**
- * Spend after each round of the stages in turn: entry t-1 is the epsilon once round t is released.
- * @returns an array of as many epsilons (nats) as there are rounds, never falling
- * @throws PrivacyError `invalid_stages` above CURVE_ROUNDS_MAX rounds; `invalid_event`, `invalid_count`,
- *   `invalid_delta`, `invalid_orders`
+ * The spend after evenly spaced rounds of a schedule fixed beforehand, the last at the last round. Neither bound falls
+ * from one point to the next.
+ * @param points at most so many; fewer where there are fewer rounds
+ * @throws PrivacyError `invalid_event`, `invalid_count`, `invalid_delta`, `invalid_stages`, `mixed_neighbours`
  */
-export const epsilonByRound = (
-  stages: readonly EventCount[],
-  delta: number,
-  orders: readonly number[] = RDP_ORDERS,
-): number[] => {
-  const total = stages.reduce((sum, { count }) => sum + validateCount(count), 0)
-  if (total > CURVE_ROUNDS_MAX) throw new PrivacyError('invalid_stages', 'too many rounds for a curve')
-  return stages.flatMap(({ event, count }, stage) => {
-    const before = stages.slice(0, stage)
-    return Array.from({ length: count }, (_, i) => spend([...before, { event, count: i + 1 }], delta, orders).epsilon)
+export const spendCurve = (stages: readonly EventCount[], delta: number, points = 50): SpendPoint[] => {
+  if (!Number.isSafeInteger(points) || points < 1) refuse('points must be a whole number above 0')
+  const rounds = stages.reduce((sum, { count }) => sum + validateCount(count), 0)
+  const number = Math.min(rounds, points)
+  const curve = Array.from({ length: number }, (_, i) => {
+    const round = Math.round(((i + 1) * rounds) / number)
+    return { round, ...epsilonBounds(prefix(stages, round), delta) }
   })
+  return monotone(curve)
 }

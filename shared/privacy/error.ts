@@ -18,6 +18,12 @@ export type PrivacyErrorCode =
   | 'invalid_sampling'
   | 'missing_user'
   | 'rng_failure'
+  | 'mixed_neighbours'
+  | 'invalid_composition'
+  | 'invalid_rate'
+  | 'invalid_group'
+  | 'grid_limit'
+  | 'invalid_tolerance'
 
 /** The one error of this folder. Messages are fixed texts: they never carry a value that came with the call. */
 export class PrivacyError extends Error {

@@ -1,14 +1,17 @@
 export {
-  affordableRounds,
   type Calibration,
   type CalibrationStage,
-  CURVE_ROUNDS_MAX,
   calibrateNoise,
-  epsilonByRound,
+  largestRounds,
+  largestSamplingRate,
   NOISE_MAX,
   NOISE_MIN,
-  NOISE_TOLERANCE,
+  RATE_MIN,
+  type RateCalibration,
+  type RateStage,
   ROUNDS_MAX,
+  type SpendPoint,
+  spendCurve,
 } from './calibration.ts'
 export {
   type Clipping,
@@ -22,10 +25,36 @@ export {
   noiseDeviation,
   sensitivity,
 } from './clip.ts'
+export { estimateDelta, estimateEpsilon } from './contour.ts'
 export { PrivacyError, type PrivacyErrorCode } from './error.ts'
-export { canonicalEvent, type EventCount, gaussianEvent, type MechanismEvent, validateEvent } from './event.ts'
-export { type Budget, canSpend, RdpMeter, spend } from './meter.ts'
+export {
+  canonicalEvent,
+  canonicalHistory,
+  distinctEvents,
+  type EventCount,
+  gaussianEvent,
+  laplaceEvent,
+  type MechanismEvent,
+  mechanismEvent,
+  type Neighbours,
+  neighboursOf,
+  parseEvent,
+  validateEvent,
+} from './event.ts'
+export { canSpend, filterOrders, RdpFilter } from './filter.ts'
+export { groupEvents, groupGuarantee, groupSpend } from './group.ts'
+export { type Budget, fitsSchedule, RdpMeter, spend } from './meter.ts'
 export { roundedNormals } from './normal.ts'
+export { ODOMETER_ORDERS, odometer } from './odometer.ts'
+export { parallelComposition, spendOfUser } from './parallel.ts'
+export {
+  type BoundsOptions,
+  type DeltaBounds,
+  deltaBounds,
+  type EpsilonBounds,
+  epsilonBounds,
+} from './pld/bounds.ts'
 export type { RandomBytes } from './randomness.ts'
 export { addRounds, type Epsilon, epsilonFromRdp, RDP_ORDERS, ROUNDING_SLACK, rdpCurve } from './rdp.ts'
 export { poissonSample, type Unit, unitsOf } from './sampling.ts'
+export { ScheduleFilter } from './schedule.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type EventCount, gaussianEvent } from './event.ts'
-import { canSpend, RdpMeter, spend } from './meter.ts'
+import { fitsSchedule, RdpMeter, spend } from './meter.ts'
 
 const stage = (noiseMultiplier: number, samplingRate: number, count: number): EventCount => ({
   event: gaussianEvent({ noiseMultiplier, samplingRate }),
@@ -39,6 +39,13 @@ describe('spend', () => {
     const half = stage(1, 0.1, 2 ** 52)
     expect(() => spend([half, half], 1e-5)).toThrow(code('invalid_count'))
     expect(() => spend([stage(1, 0.1, -1), stage(1, 0.1, 5)], 1e-5)).toThrow(code('invalid_count'))
+  })
+
+  test('refuses a mixture of relations, in the meter too', () => {
+    const other = { event: gaussianEvent({ noiseMultiplier: 1, samplingRate: 1, neighbours: 'replace-one' }), count: 1 }
+    expect(() => spend([stage(1, 1, 1), other], 1e-5)).toThrow(code('mixed_neighbours'))
+    expect(spend([stage(1, 1, 0), other], 1e-5)).toEqual(spend([other], 1e-5))
+    expect(() => new RdpMeter([stage(1, 1, 1)]).wouldSpend(other.event, 1e-5)).toThrow(code('mixed_neighbours'))
   })
 })
 
@@ -90,15 +97,18 @@ describe('RdpMeter', () => {
   })
 })
 
-describe('canSpend', () => {
+describe('fitsSchedule', () => {
   const next = stage(1, 0.06, 1)
 
   test('says yes up to the budget, itself included, and no just below it', () => {
     const { epsilon } = spend([{ ...next, count: 100 }], 1e-5)
     const history = [{ ...next, count: 99 }]
-    expect(canSpend({ history, next, budget: { epsilon, delta: 1e-5 } })).toEqual({ ok: true, epsilonAfter: epsilon })
+    expect(fitsSchedule({ history, next, budget: { epsilon, delta: 1e-5 } })).toEqual({
+      ok: true,
+      epsilonAfter: epsilon,
+    })
     const short = epsilon * (1 - Number.EPSILON)
-    expect(canSpend({ history, next, budget: { epsilon: short, delta: 1e-5 } })).toEqual({
+    expect(fitsSchedule({ history, next, budget: { epsilon: short, delta: 1e-5 } })).toEqual({
       ok: false,
       epsilonAfter: epsilon,
     })
@@ -120,7 +130,9 @@ describe('canSpend', () => {
 
   test('one order never allows more than the grid that holds it', () => {
     const question = { history: [{ ...next, count: 200 }], next, budget: { epsilon: 4, delta: 1e-5 } }
-    expect(canSpend({ ...question, orders: [8] }).epsilonAfter).toBeGreaterThanOrEqual(canSpend(question).epsilonAfter)
+    expect(fitsSchedule({ ...question, orders: [8] }).epsilonAfter).toBeGreaterThanOrEqual(
+      fitsSchedule(question).epsilonAfter,
+    )
   })
 
   test.each([
@@ -130,6 +142,6 @@ describe('canSpend', () => {
     [{ epsilon: 1, delta: 0 }, 'invalid_delta'],
     [{ epsilon: 1, delta: 1 }, 'invalid_delta'],
   ])('refuses the budget %j', (budget, expected) => {
-    expect(() => canSpend({ history: [], next, budget })).toThrow(code(expected))
+    expect(() => fitsSchedule({ history: [], next, budget })).toThrow(code(expected))
   })
 })

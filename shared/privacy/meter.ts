@@ -1,5 +1,5 @@
 import { PrivacyError } from './error.ts'
-import { canonicalEvent, type EventCount, type MechanismEvent, validateCount, validateEvent } from './event.ts'
+import { distinctEvents, type EventCount, type MechanismEvent, neighboursOf } from './event.ts'
 import { addRounds, type Epsilon, epsilonFromRdp, RDP_ORDERS } from './rdp.ts'
 
 /** What a run or a data set may spend in all. */
@@ -9,33 +9,26 @@ export interface Budget {
 }
 
 /**
- * One entry per distinct event, in the order of the canonical keys: two histories of the same releases, in whatever
- * order and grouping, give the same list and therefore the same epsilon to the last bit.
- */
-const distinct = (history: Iterable<EventCount>): EventCount[] => {
-  const counts = new Map<string, EventCount>()
-  for (const { event, count } of history) {
-    const key = canonicalEvent(event)
-    const sum = validateCount(validateCount(count) + (counts.get(key)?.count ?? 0))
-    counts.set(key, { event: validateEvent(event), count: sum })
-  }
-  return [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry)
-}
-
-/**
- * Epsilon of all these releases together: the composition of charges.
+ * Epsilon of all these releases together: the composition of charges, the least over all Renyi orders.
+ *
+ * It holds for parameters fixed beforehand, such as the stages of a spec, ended early or not. Where parameters were
+ * chosen after seeing outputs, `odometer` reports and `canSpend` of the filter decides: a least over orders that the
+ * outputs themselves may steer is not covered here.
+ *
  * @example spend([{ event: gaussianEvent({ noiseMultiplier: 1, samplingRate: 0.06 }), count: 300 }], 1e-5).epsilon
- * @throws PrivacyError `invalid_event`, `invalid_count`, `invalid_delta`, `invalid_orders`
+ * @throws PrivacyError `invalid_event`, `invalid_count`, `invalid_delta`, `invalid_orders`, `mixed_neighbours`
  */
-export const spend = (history: Iterable<EventCount>, delta: number, orders: readonly number[] = RDP_ORDERS): Epsilon =>
-  epsilonFromRdp(
-    distinct(history).reduce<Float64Array>(
-      (curve, { event, count }) => addRounds(curve, event, count, orders),
-      new Float64Array(orders.length),
-    ),
-    delta,
-    orders,
-  )
+export const spend = (
+  history: Iterable<EventCount>,
+  delta: number,
+  orders: readonly number[] = RDP_ORDERS,
+): Epsilon => {
+  const distinct = distinctEvents(history)
+  neighboursOf(distinct)
+  const nothing: Float64Array = new Float64Array(orders.length)
+  const curve = distinct.reduce((sum, { event, count }) => addRounds(sum, event, count, orders), nothing)
+  return epsilonFromRdp(curve, delta, orders)
+}
 
 /** @throws PrivacyError `invalid_epsilon`, `invalid_delta` unless epsilon is finite, above 0, and 0 < delta < 1 */
 export const validateBudget = ({ epsilon, delta }: Budget): void => {
@@ -46,20 +39,15 @@ export const validateBudget = ({ epsilon, delta }: Budget): void => {
 }
 
 /**
- * The privacy filter: may `next` still be released within the budget? Ask before the charge is written; on `ok`,
- * write it.
- *
- * What is proven. With one order (`orders: [8]`), the filter holds under full adaptivity, each event chosen after
- * seeing all earlier releases (Feldman, Zrnic 2021, arXiv 2008.11193; Lecuyer 2021, arXiv 2103.01379). With several
- * orders the least epsilon is taken: right whenever the events are fixed beforehand (a stage schedule written in the
- * spec, ended early or not). If event parameters themselves are chosen from earlier releases so that different
- * outcomes end at different orders, the guarantee is (epsilon, m delta) with m the number of those orders, by a union
- * bound; a data owner who fears that gives `orders` with a single entry.
+ * May `next` still be released within the budget, in a schedule whose parameters were all fixed beforehand? It takes
+ * the least epsilon over all orders, so it says yes a little longer than the filter of `filter.ts`, which is the one to
+ * ask where parameters depend on earlier outputs: several runs on one data set.
  *
  * @returns `epsilonAfter`, the spend with `next` included, and whether it is within the budget
- * @throws PrivacyError `invalid_epsilon`, `invalid_delta`, `invalid_event`, `invalid_count`, `invalid_orders`
+ * @throws PrivacyError `invalid_epsilon`, `invalid_delta`, `invalid_event`, `invalid_count`, `invalid_orders`,
+ *   `mixed_neighbours`
  */
-export const canSpend = (question: {
+export const fitsSchedule = (question: {
   history: Iterable<EventCount>
   next: EventCount
   budget: Budget
@@ -72,7 +60,7 @@ export const canSpend = (question: {
 }
 
 /**
- * Running account of one run or data set: counts per distinct event, nothing else. Only `add` changes it, and only
+ * Running account of one run, its parameters fixed beforehand: counts per distinct event, nothing else. Only `add` changes it, and only
  * upwards. `entries()` is its whole state: `new RdpMeter(meter.entries())` answers the same.
  */
 export class RdpMeter {
@@ -81,16 +69,16 @@ export class RdpMeter {
 
   /** @throws PrivacyError `invalid_event`, `invalid_count` */
   constructor(history: Iterable<EventCount> = [], orders: readonly number[] = RDP_ORDERS) {
-    this.#history = distinct(history)
+    this.#history = distinctEvents(history)
     this.#orders = orders
   }
 
   /** @throws PrivacyError `invalid_event`, `invalid_count` */
   add(event: MechanismEvent, count = 1): void {
-    this.#history = distinct([...this.#history, { event, count }])
+    this.#history = distinctEvents([...this.#history, { event, count }])
   }
 
-  /** @throws PrivacyError `invalid_delta`, `invalid_orders` */
+  /** @throws PrivacyError `invalid_delta`, `invalid_orders`, `mixed_neighbours` */
   epsilon(delta: number): Epsilon {
     return spend(this.#history, delta, this.#orders)
   }
@@ -100,9 +88,9 @@ export class RdpMeter {
     return spend([...this.#history, { event, count }], delta, this.#orders)
   }
 
-  /** As `canSpend`, with this account as the history. */
+  /** As `fitsSchedule`, with this account as the history. */
   canSpend(next: EventCount, budget: Budget): { ok: boolean; epsilonAfter: number } {
-    return canSpend({ history: this.#history, next, budget, orders: this.#orders })
+    return fitsSchedule({ history: this.#history, next, budget, orders: this.#orders })
   }
 
   /** Distinct events with their counts, in canonical order; plain data, fit for JSON. */

@@ -1,5 +1,5 @@
 import { EMPTY_LOG, type LogHead, type RunRecord, readSegment } from '../../shared/ledger/index.ts'
-import { type EventCount, spend } from '../../shared/privacy/index.ts'
+import { type EventCount, epsilonBounds, odometer } from '../../shared/privacy/index.ts'
 import { replay, stateHash } from '../../shared/zo/index.ts'
 import type { Client } from './client.ts'
 
@@ -28,7 +28,13 @@ export function readTexts(texts: readonly string[]): AuditedLog {
 }
 
 /** What an auditor finds: the state that the log leads to, epsilon by dataset, and that every report was charged before. */
-export function auditLog(records: readonly RunRecord[]): { stateHash: string; epsilon: Record<string, number> } {
+export function auditLog(records: readonly RunRecord[]): {
+  stateHash: string
+  /** Of the run, whose schedule was fixed beforehand. */
+  epsilon: Record<string, number>
+  /** Of the dataset, were this its only run. */
+  odometer: Record<string, number>
+} {
   const first = records[0]
   if (first?.type !== 'spec') throw new Error('no spec record')
   const charged = new Set<string>()
@@ -43,6 +49,12 @@ export function auditLog(records: readonly RunRecord[]): { stateHash: string; ep
     if (record.reports.some((report) => !charged.has(report.lease))) throw new Error('a report without a charge')
   }
   const closes = records.filter((record) => record.type === 'close')
-  const epsilon = [...events].map(([id, list]) => [id, spend(list, first.spec.budget.delta).epsilon] as const)
-  return { stateHash: stateHash(replay(first.spec, closes).state), epsilon: Object.fromEntries(epsilon) }
+  const { delta } = first.spec.budget
+  const byDataset = (epsilonOf: (list: EventCount[]) => number) =>
+    Object.fromEntries([...events].map(([id, list]) => [id, epsilonOf(list)]))
+  return {
+    stateHash: stateHash(replay(first.spec, closes).state),
+    epsilon: byDataset((list) => epsilonBounds(list, delta).epsilon),
+    odometer: byDataset((list) => odometer(list, delta).epsilon),
+  }
 }

@@ -1,0 +1,37 @@
+import { CommanderError } from 'commander'
+import { PrivacyError } from '../shared/privacy/error.ts'
+
+/** What a shell sees. `failed`: the question was well formed, and something else went wrong. */
+export const EXIT = { ok: 0, failed: 1, refused: 2 } as const
+
+/** The command line or a file says something that cannot be answered: exit code 2, its message and nothing else. */
+export class InputError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'InputError'
+  }
+}
+
+/** The world refused: a file that cannot be written, a result that cannot be drawn. Exit code 1. */
+export class RunError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'RunError'
+  }
+}
+
+/** One failure as the process ends with it; `text` is null where commander has already printed everything. */
+export interface Ending {
+  readonly code: number
+  readonly text: string | null
+}
+
+/** How the process ends after this error. Only a defect of Sotto itself shows its stack. */
+export const endingOf = (error: unknown): Ending => {
+  if (error instanceof CommanderError) {
+    return { code: error.exitCode === 0 ? EXIT.ok : EXIT.refused, text: null }
+  }
+  if (error instanceof InputError || error instanceof PrivacyError) return { code: EXIT.refused, text: error.message }
+  if (error instanceof RunError) return { code: EXIT.failed, text: error.message }
+  return { code: EXIT.failed, text: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+}

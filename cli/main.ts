@@ -1,0 +1,52 @@
+import { Command } from 'commander'
+import { EXIT, endingOf } from './failure.ts'
+
+/** What `sotto` can be asked about. A noun's code is read only when it is named, so that none slows another. */
+const NOUNS: Readonly<Record<string, { summary: string; load: () => Promise<(noun: Command) => void> }>> = {
+  privacy: {
+    summary: 'what a schedule of noised rounds costs, and how much noise a budget needs',
+    load: async () => (await import('./privacy/command.ts')).describePrivacy,
+  },
+}
+
+const CLOSING = `
+Exit codes: 0 done, 1 failed, 2 the command line or a file was refused, 130 interrupted.`
+
+const build = async (args: readonly string[]) => {
+  const program = new Command('sotto')
+    .description('Private fine-tuning for language models.')
+    .exitOverride()
+    .showHelpAfterError('(--help shows what a command takes)')
+    .addHelpText('after', CLOSING)
+  for (const [name, { summary, load }] of Object.entries(NOUNS)) {
+    const noun = program.command(name).description(summary)
+    if (args.includes(name)) (await load())(noun)
+  }
+  return program
+}
+
+/**
+ * Runs one command line.
+ * @param args what follows `sotto`
+ * @returns the exit code; everything has been printed
+ */
+export const main = async (args: readonly string[]): Promise<number> => {
+  stopQuietlyWithTheReader()
+  try {
+    const program = await build(args)
+    await program.parseAsync(args, { from: 'user' })
+    return EXIT.ok
+  } catch (error) {
+    const { code, text } = endingOf(error)
+    if (text !== null) process.stderr.write(`sotto: ${text}\n`)
+    return code
+  }
+}
+
+/** `sotto ... | head` closes the pipe early, which is no failure. */
+const stopQuietlyWithTheReader = () => {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    process.exit(EXIT.ok)
+  })
+}

@@ -1,0 +1,25 @@
+/** Shows how far a long computation is, on standard error and only where somebody watches. */
+export interface Progress {
+  step(): void
+  done(): void
+}
+
+const SILENT: Progress = { step() {}, done() {} }
+
+/**
+ * @param total how many steps there will be
+ * @param screen where it is shown, if that is a terminal
+ */
+export const startProgress = (total: number, screen: NodeJS.WriteStream = process.stderr): Progress => {
+  if (!screen.isTTY || total < 2) return SILENT
+  let count = 0
+  return {
+    step() {
+      count += 1
+      screen.write(`\r${count} of ${total}`)
+    },
+    done() {
+      screen.write('\r\x1b[K')
+    },
+  }
+}

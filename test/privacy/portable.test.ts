@@ -1,0 +1,29 @@
+/** A data owner's browser, a Worker and this process must agree on what was spent: to the last bit, not nearly. */
+import { existsSync } from 'node:fs'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { answers } from './portable-questions.ts'
+import { type Answers, bundle, CHROMIUM, inChromium, inNode, inWorkerd } from './runtimes.ts'
+
+const present = existsSync(CHROMIUM)
+const browserTest = `headless Chromium${present ? '' : ` (skipped: ${CHROMIUM} is not installed)`}`
+
+describe('the accountant gives the same bits', () => {
+  let code: string
+  let reference: Answers
+  beforeAll(async () => {
+    code = await bundle('./portable-questions.ts')
+    reference = inNode(code)
+  })
+
+  test('in this process, bundled and not', () => {
+    expect(answers()).toEqual(reference)
+  })
+
+  test('in workerd', async () => {
+    expect(await inWorkerd(code)).toEqual(reference)
+  })
+
+  test.skipIf(!present)(browserTest, async () => {
+    expect(await inChromium(code)).toEqual(reference)
+  })
+})
