@@ -108,12 +108,20 @@ describe('sotto privacy calibrate', () => {
     expect(rate.epsilon).toBeLessThanOrEqual(2)
   })
 
-  test('refuses a stage that already says what is solved for', () => {
-    const file = fileWith('both.json', { ...schedule, targetEpsilon: 2 })
-    const { status, err } = sotto(['privacy', 'calibrate', '--file', file])
-    expect({ status, err }).toEqual({
+  test('takes the noises of a whole schedule as ratios, and says so where both are given', () => {
+    const stages = [
+      { noiseMultiplier: 2, samplingRate: 0.01, rounds: 500 },
+      { noiseMultiplier: 4, samplingRate: 0.02, rounds: 100 },
+    ]
+    const file = fileWith('whole.json', { stages, delta: 1e-5, targetEpsilon: 2 })
+    const ratios = stages.map(({ noiseMultiplier: noiseRatio, ...rest }) => ({ ...rest, noiseRatio }))
+    const same = fileWith('ratios.json', { stages: ratios, delta: 1e-5, targetEpsilon: 2 })
+    const { seconds: _, ...answer } = calibrated(['--file', file])
+    expect(calibrated(['--file', same])).toMatchObject(answer)
+    const both = fileWith('both.json', { stages: [{ ...stages[0], noiseRatio: 1 }], delta: 1e-5, targetEpsilon: 2 })
+    expect(sotto(['privacy', 'calibrate', '--file', both])).toMatchObject({
       status: 2,
-      err: expect.stringMatching(/^sotto: stages\[0\]\.noiseMultiplier is what is solved for.*noiseRatio/),
+      err: expect.stringMatching(/^sotto: stages\[0\]\.noiseRatio cannot go with noiseMultiplier/),
     })
     expect(sotto(['privacy', 'calibrate', ...FLAGS, '--target-epsilon', '2']).err).toMatch(
       /^sotto: --noise-multiplier is/,

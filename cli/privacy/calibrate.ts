@@ -18,7 +18,22 @@ const ratio = z.number().positive().default(1)
 const goal = <Stage extends z.ZodType>(stage: Stage) =>
   z.strictObject({ stages: z.array(stage), delta, targetEpsilon, neighbours })
 
-const NOISE = goal(z.strictObject({ mechanism, samplingRate, rounds, noiseRatio: ratio }))
+/** A stage of a schedule says its ratio as `noiseMultiplier`: the answer is then the factor for all of them. */
+const NOISE = goal(
+  z
+    .strictObject({
+      mechanism,
+      samplingRate,
+      rounds,
+      noiseRatio: z.number().positive().optional(),
+      noiseMultiplier: noiseMultiplier.optional(),
+    })
+    .refine((stage) => stage.noiseRatio === undefined || stage.noiseMultiplier === undefined, {
+      path: ['noiseRatio'],
+      message: 'cannot go with noiseMultiplier, which says the same: how much noise beside the other stages',
+    })
+    .transform(({ noiseRatio, noiseMultiplier: own, ...stage }) => ({ ...stage, noiseRatio: noiseRatio ?? own ?? 1 })),
+)
 const RATE = goal(z.strictObject({ mechanism, noiseMultiplier, rounds, rateRatio: ratio }))
 const ROUNDS = goal(z.strictObject({ mechanism, noiseMultiplier, samplingRate, rounds: rounds.optional() })).refine(
   ({ stages }) => stages.filter((stage) => stage.rounds === undefined).length === 1,
@@ -86,7 +101,6 @@ const SOLVED = 'is what is solved for: leave it out'
 const NOISE_SOLVER: Solver<z.output<typeof NOISE>, { noiseMultiplier: number }> = {
   schema: NOISE,
   hints: {
-    noiseMultiplier: `${SOLVED}, or give noiseRatio, the stage's multiple of the common noise`,
     rateRatio: 'belongs to --solve sampling-rate',
   },
   solve: noiseFor,

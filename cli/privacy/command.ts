@@ -61,7 +61,8 @@ Examples
 
 const CALIBRATE_HELP = `
 A file holds one question, or a list of them:
-  --solve noise          {"stages": [{"samplingRate", "rounds", "noiseRatio"}], "delta", "targetEpsilon"}
+  --solve noise          {"stages": [{"samplingRate", "rounds", "noiseRatio"}], "delta", "targetEpsilon"};
+                         a stage's noiseMultiplier is taken as its noiseRatio
   --solve rounds         {"stages": [{"noiseMultiplier", "samplingRate", "rounds"}], ...}; one stage without rounds
   --solve sampling-rate  {"stages": [{"noiseMultiplier", "rounds", "rateRatio"}], ...}
 A ratio is the stage's multiple of the common value; left out, it is 1. "mechanism" and "neighbours" as in epsilon.

@@ -218,7 +218,7 @@ export const largestSamplingRate = (request: Target & { readonly stages: readonl
 
 /**
  * How many releases of `event` still fit in the budget after `history`, where all of them are fixed beforehand: the
- * certified upper bound of so many is within the budget, and that of one more is not (within its own width of 0.1 %).
+ * certified upper bound of so many is within the budget, and that of one more is not (within its own width of 0.02 %).
  * ROUNDS_MAX where the budget is no limit. Across runs whose parameters may depend on earlier releases ask
  * `RdpFilter.affordable`.
  * @throws PrivacyError `invalid_epsilon`, `invalid_delta`, `invalid_event`, `invalid_count`, `mixed_neighbours`

@@ -13,14 +13,15 @@ const weightMax = (tilt: number): number => exp(tilt * log(tilt / (1 + tilt))) /
 /** The part of delta that upper bounds owe to what lies above the window or at infinity. */
 const owed = (loss: ComposedLoss): number => {
   const top = loss.start + loss.upper.length * loss.step - loss.centre
-  return loss.outside.above * exp(-loss.tilt * top) + loss.infinite * exp(-loss.logMass)
+  const missed = loss.outside.above > 0 ? loss.outside.above * exp(-loss.tilt * top) : 0
+  return missed + (loss.infinite > 0 ? exp(log(loss.infinite) - loss.logMass) : 0)
 }
 
 /** What wrapped-around mass may have added to delta at losses from `from` on, for lower bounds to give back. */
 const borrowing = ({ outside, tilt }: ComposedLoss) => {
   const most = (outside.below + outside.above) * weightMax(tilt)
   return function borrowed(from: number): number {
-    return most * exp(-tilt * from)
+    return most > 0 ? most * exp(-tilt * from) : 0
   }
 }
 
@@ -87,6 +88,7 @@ const deltaAt = (loss: ComposedLoss, masses: Float64Array, epsilon: number): Ans
     const here = start + i * step
     if (here <= epsilon) break
     if (here <= deepest) return { value, slope: tilt, whole: false }
+    if (masses[i] === 0) continue
     const mass = masses[i]! * exp(-tilt * (here - centre))
     value += mass * -expm1(epsilon - here)
     falling += mass * exp(epsilon - here)
@@ -94,13 +96,16 @@ const deltaAt = (loss: ComposedLoss, masses: Float64Array, epsilon: number): Ans
   return { value, slope: value > 0 ? falling / value : tilt, whole: true }
 }
 
+/** A mass times e^logMass, neither of which needs to be a double beside the other. */
+const scaled = (mass: number, { logMass }: ComposedLoss) => (mass > 0 ? exp(log(mass) + logMass) : 0)
+
 /** Upper bound of delta at an epsilon. */
 export const deltaAbove = (loss: ComposedLoss, epsilon: number): Answer => {
   const from = epsilon - loss.shift
   const { value, slope, whole } = deltaAt(loss, loss.upper, from)
   if (!whole) return { value: 1, slope }
   const missed = from < loss.start ? borrowing(loss)(from - loss.centre) : 0
-  const bound = (value + missed + owed(loss)) * (1 + loss.relative) * exp(loss.logMass)
+  const bound = scaled((value + missed + owed(loss)) * (1 + loss.relative), loss)
   return { value: Math.min(1, bound), slope }
 }
 
@@ -108,5 +113,5 @@ export const deltaAbove = (loss: ComposedLoss, epsilon: number): Answer => {
 export const deltaBelow = (loss: ComposedLoss, epsilon: number): number => {
   const { value } = deltaAt(loss, loss.lower, epsilon + loss.shift)
   const kept = value - borrowing(loss)(epsilon + loss.shift - loss.centre)
-  return Math.max(0, kept * (1 - loss.relative) * exp(loss.logMass))
+  return scaled(Math.max(0, kept * (1 - loss.relative)), loss)
 }

@@ -289,6 +289,36 @@ describe('extremes', () => {
     60_000,
   )
 
+  test.each<[string, MechanismEvent, number, number]>([
+    ['far beyond what is likely', gaussian(1, 0.01), 1000, 300],
+    ['farther', gaussian(1, 0.01), 1000, 1e5],
+    ['near the largest loss', laplace(1, 1), 5000, 4999],
+    ['beyond the largest loss', laplace(1, 0.1), 100, 1e5],
+    ['replaced', gaussian(2, 0.01, 'replace-one'), 1000, 8],
+    ['noise that no double can merge', gaussian(1e200, 1), 2, 1],
+    ['little but for two modes', gaussian(1, 0.01), 1000, 12],
+  ])('delta where hardly any is left, %s: an interval, within seconds', (_, event, times, epsilon) => {
+    const before = process.cpuUsage()
+    const { delta: upper, lower } = deltaBounds([{ event, count: times }], epsilon)
+    expect(process.cpuUsage(before).user).toBeLessThan(5e6)
+    expect(lower).toBeGreaterThanOrEqual(0)
+    expect(upper).toBeGreaterThanOrEqual(lower)
+    expect(upper).toBeLessThan(1e-30)
+  })
+
+  test('noise so little or so much that its square is no double is an event as any other', () => {
+    const none = [{ event: gaussian(1e-170, 1), count: 2 }]
+    expect(epsilonBounds(none, 1e-5)).toEqual({ epsilon: Number.POSITIVE_INFINITY, lower: 0 })
+    expect(deltaBounds(none, 1).delta).toBe(1)
+    expect(epsilonBounds([{ event: gaussian(1e200, 1), count: 2 }], 1e-5).epsilon).toBe(0)
+  })
+
+  test('the least deltas are left to the Renyi accountant', () => {
+    const history = [{ event: gaussian(1, 0.01), count: 1000 }]
+    expect(epsilonBounds(history, 1e-300)).toEqual({ epsilon: spend(history, 1e-300).epsilon, lower: 0 })
+    expect(epsilonBounds(history, 1e-250).lower).toBeGreaterThan(0)
+  })
+
   test('200 stages: an interval, within seconds', () => {
     const history = Array.from({ length: 200 }, (_, i) => ({ event: gaussian(1 + i / 100, 0.01), count: 10 }))
     expectAnswer(history, 1e-5)

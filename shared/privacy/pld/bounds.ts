@@ -1,8 +1,9 @@
+import { exp } from '../elementary.ts'
 import { PrivacyError } from '../error.ts'
 import { canonicalHistory, distinctEvents, type EventCount, mechanismEvent, neighboursOf } from '../event.ts'
 import { memo } from '../memo.ts'
 import { spend } from '../meter.ts'
-import { RDP_ORDERS, rdpCurve, validateDelta } from '../rdp.ts'
+import { RDP_ORDERS, ROUNDING_SLACK, rdpCurve, validateDelta } from '../rdp.ts'
 import { deltaAbove, deltaBelow, epsilonAbove, epsilonBelow } from './answer.ts'
 import { type ComposedLoss, compose, type EnclosedReleases } from './compose.ts'
 import { enclose } from './discretise.ts'
@@ -24,11 +25,11 @@ export interface DeltaBounds {
 }
 
 export interface BoundsOptions {
-  /** Wanted width of the interval over its upper end; default 1e-3. Work grows as 1/sqrt(tolerance). */
+  /** Wanted width of the interval over its upper end; default 2e-4. Work grows as 1/sqrt(tolerance). */
   readonly tolerance?: number
 }
 
-export const TOLERANCE = 1e-3
+export const TOLERANCE = 2e-4
 const TOLERANCE_MIN = 1e-12
 /** Of the first pass, which only finds where the answer lies. */
 const COARSE_TOLERANCE = 0.02
@@ -44,8 +45,9 @@ const POINTS_MAX = 2 ** 20
 const ALIGNMENT_COST = 1.25
 /** Part of the tolerance that the cut ends of the losses may use up. */
 const CUT_SHARE = 1e-3
-/** Epsilons are told apart to this, absolutely, and guessed to be at most that. */
+/** Steps are chosen as if epsilon were at least this: below, its relative width no longer matters. */
 const EPSILON_FLOOR = 1e-9
+/** First guesses are not above this. */
 const EPSILON_CEILING = 1e6
 /** Part of the tolerance that the tilted mass outside of the window may use up; it weighs more than other mass. */
 const WINDOW_SHARE = 1e-4
@@ -90,7 +92,10 @@ const merged = (history: Iterable<EventCount>): EventCount[] => {
     (sum, { event, count }) => sum + count / event.noiseMultiplier / event.noiseMultiplier,
     0,
   )
-  const event = mechanismEvent({ ...unsampled[0]!.event, noiseMultiplier: 1 / Math.sqrt(precision) })
+  const noiseMultiplier = 1 / Math.sqrt(precision)
+  // Beyond the doubles nothing is merged: such noise is none, or all there is.
+  if (!(noiseMultiplier > 0 && Number.isFinite(noiseMultiplier))) return charged
+  const event = mechanismEvent({ ...unsampled[0]!.event, noiseMultiplier })
   return [...charged.filter((entry) => !plain(entry)), { event, count: 1 }]
 }
 
@@ -238,13 +243,18 @@ const toleranceOf = ({ tolerance = TOLERANCE }: BoundsOptions): number => {
 const saddleOf = (entries: readonly EventCount[]) => {
   const curves = entries.map(({ event, count }) => ({ curve: rdpCurve(event), count }))
   const composed = RDP_ORDERS.map((_, i) => curves.reduce((sum, { curve, count }) => sum + count * curve[i]!, 0))
-  return function tiltAt(epsilon: number): number {
-    const exponents = RDP_ORDERS.map((order, i) => (order - 1) * (composed[i]! - epsilon))
-    return RDP_ORDERS[exponents.indexOf(Math.min(...exponents))]! - 1
+  const exponentsAt = (epsilon: number) => RDP_ORDERS.map((order, i) => (order - 1) * (composed[i]! - epsilon))
+  return {
+    tiltAt(epsilon: number): number {
+      const exponents = exponentsAt(epsilon)
+      return RDP_ORDERS[exponents.indexOf(Math.min(...exponents))]! - 1
+    },
+    /** The bound itself: log delta is at most this. */
+    logDeltaAt: (epsilon: number): number => Math.min(...exponentsAt(epsilon)),
   }
 }
 
-type Saddle = ReturnType<typeof saddleOf>
+type Saddle = ReturnType<typeof saddleOf>['tiltAt']
 
 /**
  * What the lattice adds: in log delta, at the tilt (or where delta is steeper, at its steepness), count step^2 tilt (1 + tilt) times 1/12 for connecting the dots (a cell
@@ -301,6 +311,7 @@ const remembered = memo<EpsilonBounds>(1024)
 const boundsOf = (entries: readonly EventCount[], delta: number, tolerance: number): EpsilonBounds => {
   const rdp = spend(entries, delta)
   if (rdp.epsilon === 0) return { epsilon: 0, lower: 0 }
+  if (delta < DELTA_MIN || rdp.epsilon === Number.POSITIVE_INFINITY) return { epsilon: rdp.epsilon, lower: 0 }
   const directions = directed(merged(entries))
   if (countOf(directions[0]!) === 1) {
     const singles = directions.map(([release]) => singleEpsilon(release!.pair, delta))
@@ -308,7 +319,7 @@ const boundsOf = (entries: readonly EventCount[], delta: number, tolerance: numb
     return widened(Math.min(upper, rdp.epsilon), Math.max(...singles.map(({ lower }) => lower)))
   }
   const guess = { upper: Math.min(rdp.epsilon, EPSILON_CEILING), lower: 0, slope: rdp.order - 1 }
-  const tiltAt = saddleOf(entries)
+  const { tiltAt } = saddleOf(entries)
   const questions = directions.map((releases) => epsilonQuestion(releases, delta, tiltAt))
   const { upper, lower } = largest(questions, guess, tolerance)
   return widened(Math.min(upper, rdp.epsilon), lower)
@@ -337,8 +348,10 @@ const deltaQuestion = (
   }
 }
 
-/** Deltas below this are not told apart from it. */
+/** Deltas below this are not told apart from it: tails would leave the doubles. */
 const DELTA_MIN = 1e-280
+/** Where delta is at most 1, it may be this much less. */
+const BREACH_SHARE = 1e-3
 
 /**
  * The delta of all these releases together at an epsilon, as a certified interval: the privacy profile. See
@@ -363,14 +376,19 @@ export const deltaBounds = (
     const singles = directions.map(([release]) => singleDelta(release!.pair, epsilon))
     return { delta: Math.max(...singles.map((s) => s.delta)), lower: Math.max(...singles.map((s) => s.lower)) }
   }
-  const tilt = saddleOf(entries)(epsilon)
-  const guess = { upper: 1, lower: 0, slope: tilt }
-  let breach = 1e-20
-  for (;;) {
+  const { tiltAt, logDeltaAt } = saddleOf(entries)
+  const ceiling = exp(Math.min(0, logDeltaAt(epsilon))) * (1 + ROUNDING_SLACK)
+  if (ceiling < DELTA_MIN) return { delta: DELTA_MIN, lower: 0 }
+  const tilt = tiltAt(epsilon)
+  const guess = { upper: ceiling, lower: 0, slope: tilt }
+  // Mass cut off at the top counts as a breach: it must be small beside the answer, which is not known yet.
+  let breach = ceiling * BREACH_SHARE
+  let found = NOTHING_KNOWN
+  for (let tries = 0; tries < 3; tries++) {
     const questions = directions.map((releases) => deltaQuestion(releases, { epsilon, breach, tilt }))
-    const { upper, lower } = largest(questions, guess, tolerance)
-    // Mass cut off at the top counts as a breach: it must be small beside the answer.
-    if (upper >= breach || breach <= DELTA_MIN) return { delta: Math.min(1, upper), lower }
-    breach = Math.max(upper * 1e-3, breach * 1e-60, DELTA_MIN)
+    found = largest(questions, guess, tolerance)
+    if (found.upper >= breach || breach <= DELTA_MIN) break
+    breach = Math.max(found.upper * BREACH_SHARE, DELTA_MIN)
   }
+  return { delta: Math.min(1, found.upper, ceiling), lower: found.lower }
 }

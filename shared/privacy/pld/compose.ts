@@ -82,7 +82,10 @@ const tilted = ({ loss, count }: EnclosedReleases, tilt: number): Tilted => {
 /** log E[exp(slope (index - mean))] under the tilted masses, the larger of both sides; Infinity where it overflows. */
 const logMoment = ({ upper, lower, first, mean }: Tilted, slope: number): number => {
   const ratio = exp(slope)
-  let factor = exp(slope * (first - mean))
+  const start = slope * (first - mean)
+  // A factor below the normal doubles has lost digits.
+  if (start < -700) return Number.POSITIVE_INFINITY
+  let factor = exp(start)
   let [above, below] = [0, 0]
   for (let j = 0; j < upper.length; j++) {
     above += upper[j]! * factor
@@ -90,7 +93,8 @@ const logMoment = ({ upper, lower, first, mean }: Tilted, slope: number): number
     factor *= ratio
   }
   const sum = Math.max(above, below)
-  return sum > 0 && Number.isFinite(sum) ? log(sum) : Number.POSITIVE_INFINITY
+  // About the mean it is never below 0 (Jensen): rounding must not make it so.
+  return Number.isFinite(sum) ? Math.max(0, log(sum)) : Number.POSITIVE_INFINITY
 }
 
 /** Slopes tried, over the standard deviation of the sum. */
@@ -223,7 +227,8 @@ const multiply = (into: Spectrum, part: Tilted, transform: Transform) => {
   const { size } = transform
   const { count } = part
   // Both sums of magnitudes are at most 1 but for rounding.
-  const inputError = 3 * transformError(size)
+  const wraps = Math.ceil(part.upper.length / size)
+  const inputError = 3 * transformError(size) + 2 * wraps * UNIT
   const upper = { re: into.upperRe, im: into.upperIm }
   const lower = { re: into.lowerRe, im: into.lowerIm }
   for (let k = 0; k <= size / 2; k++) {
@@ -335,7 +340,7 @@ export const compose = (releases: readonly EnclosedReleases[], tilt: number, eff
     lower: unwrapped(im, window, -error),
     outside: window.outside,
     infinite,
-    relative: relative + 8 * UNIT * Math.abs(logSum),
+    relative: relative + 8 * UNIT * (Math.abs(logSum) + Math.abs(tilt * centre)),
     shift,
   }
 }

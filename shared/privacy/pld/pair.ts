@@ -7,7 +7,8 @@ import type { MechanismEvent } from '../event.ts'
  *
  * - remove: P = (1-q) M(0) + q M(1), Q = M(0), L = log a(y(x));
  * - add: P = M(0), Q = (1-q) M(0) + q M(1), L = -log a(y(x));
- * - replace: P = (1-q) M(0) + q M(-1), Q = (1-q) M(0) + q M(1), its own mirror image,
+ * - replace: P = (1-q) M(0) + q M(-1), Q = (1-q) M(0) + q M(1), its own mirror image: two contributions of full length in
+ *   opposite directions,
  *
  * where y(x) is the log ratio of the noise densities at x - 1 and at x: (2x-1)/(2s^2) for the Gaussian,
  * (|x| - |x-1|)/b for the Laplace distribution. (Zhu, Dong, Wang 2022, arXiv 2106.08567, for dominance and why a
@@ -24,7 +25,7 @@ export interface DominatingPair {
   /**
    * Masses of the loss beside its atoms, on both sides of `loss`.
    * @param masses receives P(L > loss), Q(L > loss), P(L <= loss), Q(L <= loss) and a bound on the relative rounding
-   *   error of each
+   *   error of each, at this loss or one that rounding moved by a few ulps of 1 + |loss|
    */
   masses(loss: number, masses: Float64Array): void
 }
@@ -43,8 +44,11 @@ const exponentOf = (loss: number, rate: number): number => {
   return ratio <= -1 ? Number.NEGATIVE_INFINITY : log1p(ratio)
 }
 
-/** Relative error of a normal tail whose argument has three roundings: d log S(t)/dt is below |t| + 1. */
-const tailError = (t: number) => TAIL_ERROR + 4 * UNIT + 4 * UNIT * Math.abs(t) * (Math.abs(t) + 1)
+/**
+ * Relative error of a normal tail whose argument has three roundings, and noise that was merged of several: d log S(t)/dt
+ * is below |t| + 1.
+ */
+const tailError = (t: number) => TAIL_ERROR + 4 * UNIT + 16 * UNIT * Math.abs(t) * (Math.abs(t) + 1)
 
 const set = (masses: Float64Array, upper: readonly [number, number], lower: readonly [number, number]) => {
   masses[0] = upper[0]
