@@ -312,7 +312,7 @@ const framed = (releases: readonly EnclosedReleases[], parts: readonly Tilted[],
     logSum: sum(parts, (part) => part.logSum),
     infinite: releases.reduce((total, { loss, count: times }) => total + times * loss.infinite, 0),
     relative: 4 * UNIT * releases.reduce((total, { count: times }, i) => total + times * (spans[i]! + 16), 0),
-    shift: 16 * UNIT * releases.reduce((total, { count: times }, i) => total + times * (1 + heights[i]!), count),
+    shift: 48 * UNIT * releases.reduce((total, { count: times }, i) => total + times * (1 + heights[i]!), count),
   }
 }
 

@@ -48,7 +48,7 @@ const exponentOf = (loss: number, rate: number): number => {
  * Relative error of a normal tail whose argument has three roundings, and noise that was merged of several: d log S(t)/dt
  * is below |t| + 1.
  */
-const tailError = (t: number) => TAIL_ERROR + 4 * UNIT + 16 * UNIT * Math.abs(t) * (Math.abs(t) + 1)
+const tailError = (t: number) => TAIL_ERROR + 4 * UNIT + 8 * UNIT * Math.abs(t) * (Math.abs(t) + 1)
 
 const set = (masses: Float64Array, upper: readonly [number, number], lower: readonly [number, number]) => {
   masses[0] = upper[0]
