@@ -47,6 +47,8 @@ describe('the house', () => {
     ['shared/zo/x.ts', 'node:fs'],
     ['shared/zo/x.ts', 'node:fs/promises'],
     ['shared/api/x.ts', 'hono'],
+    ['shared/privacy/x.ts', 'd3-scale'],
+    ['cli/privacy/x.ts', '../../coordinator/run/index.ts'],
     ['shared/api/x.ts', '../../gpu-worker/loop.ts'],
     ['gpu-worker/x.ts', '../coordinator/run/index.ts'],
     ['gpu-worker/engine/x.ts', '../../demo/non-private.ts'],
@@ -66,7 +68,8 @@ describe('the house', () => {
   })
 
   it('never uses Math.random', () => {
-    const all = [...sources('shared'), ...sources('coordinator'), ...sources('gpu-worker'), ...sources('demo')]
+    const folders = ['shared', 'coordinator', 'gpu-worker', 'cli', 'demo']
+    const all = folders.flatMap((folder) => sources(folder))
     expect(all.filter((file) => /Math\.random/.test(code(file)))).toEqual([])
   })
 
