@@ -6,6 +6,7 @@ import { type Charge, checkCharge, checkSpec, type OwnAccount, type Policy } fro
 const event = { mechanism: 'gaussian', noiseMultiplier: 1.5, samplingRate: 0.1, neighbours: 'add-remove' } as const
 const spec = {
   stages: [{ rounds: 50, noiseMultiplier: 1.5, samplingRate: 0.1 }],
+  spareCharges: 5,
   datasets: [
     { id: 'north', units: 100, unit: 'record' },
     { id: 'east', units: 100, unit: 'record' },
@@ -60,7 +61,7 @@ describe('checkSpec', () => {
 describe('checkCharge', () => {
   const check = (more: Partial<OwnAccount> = {}, asked: Partial<Lease> = {}) =>
     codeOf(() => checkCharge({ ...lease, ...asked }, spec, own(more)))
-  const many = Array.from({ length: 4000 }, (_, i) => charge(`l-${i}`))
+  const leases = (count: number) => Array.from({ length: count }, (_, i) => charge(`l-${i}`))
 
   it.each<[string, string, string]>([
     ['agrees to a charged lease', check(), 'agreed'],
@@ -87,7 +88,13 @@ describe('checkCharge', () => {
       check({ released: ['l-1', 'l-0'], charges: [charge('l-0'), charge('l-1')] }),
       'agreed',
     ],
-    ['refuses when the charges together exceed the budget', check({ charges: many }), 'policy_refused'],
+    ['agrees up to the last spare charge', check({ charges: leases(55) }), 'agreed'],
+    ['refuses a charge beyond the spares', check({ charges: leases(56) }), 'policy_refused'],
+    [
+      'refuses a spec whose budget does not pay for what it may charge',
+      codeOf(() => checkCharge(lease, { ...spec, budget: { ...spec.budget, epsilon: 0.5 } }, own())),
+      'policy_refused',
+    ],
   ])('%s', (_, code, expected) => {
     expect(code).toBe(expected)
   })

@@ -1,4 +1,4 @@
-import { type Lease, type RunSpec, scheduleOf, stageEvent } from '../shared/api/index.ts'
+import { envelopeOf, type Lease, type RunSpec, stageEvent } from '../shared/api/index.ts'
 import type { RunRecord } from '../shared/ledger/index.ts'
 import { canonicalEvent, ScheduleFilter } from '../shared/privacy/index.ts'
 import { stageOf } from '../shared/zo/index.ts'
@@ -48,7 +48,7 @@ export interface OwnAccount {
 /**
  * Before the data is read: the lease must be for this dataset, its charge must stand in the log and be the stage's own
  * mechanism, everything this site ever released for the run must stand there too (a log that forgot it is a fork), and the
- * charges together must stay within the spec's budget.
+ * charges together must be part of what the spec fixed in advance, which its budget must pay for.
  * @throws WorkerError `policy_refused`, `uncharged_lease` or `log_forked`
  */
 export function checkCharge(lease: Lease, spec: RunSpec, own: OwnAccount): void {
@@ -74,7 +74,7 @@ export function checkCharge(lease: Lease, spec: RunSpec, own: OwnAccount): void 
     throw new WorkerError('log_forked', `the log of ${lease.run} lacks a charge for which this site has reported`)
   }
   const charges = [...charged.values()].map(({ event }) => ({ event, count: 1 }))
-  if (!new ScheduleFilter(scheduleOf(spec), spec.budget).allows(charges)) {
+  if (!new ScheduleFilter(envelopeOf(spec), spec.budget).allows(charges)) {
     throw new WorkerError('policy_refused', `the charges of dataset ${lease.dataset} exceed the budget of ${lease.run}`)
   }
 }

@@ -22,7 +22,7 @@ describe('register', () => {
     expect(actor.register(registration)).toBe('same')
     expect(actor.register({ ...registration, units: 999 })).toBe('conflict')
     expect(actor.register({ ...registration, budget: { epsilon: 4, delta: 1e-5 } })).toBe('conflict')
-    expect(actor.describe()).toEqual({ ...registration, spent: { epsilon: 0, charges: 0 } })
+    expect(actor.describe()).toEqual({ ...registration, spent: { epsilon: 0, ofBudget: 0, charges: 0 } })
   })
 })
 
@@ -35,8 +35,8 @@ describe('charge', () => {
     expect(actor.charge({ ...charge, event: dear })).toBe('conflict')
     expect(actor.charge({ ...charge, run: 'r2' })).toBe('conflict')
     const { epsilon } = odometer([{ event, count: 1 }], 1e-5)
-    expect(epsilon).toBeLessThan(3)
-    expect(actor.describe()?.spent).toEqual({ epsilon, charges: 1 })
+    const ofBudget = new RdpFilter(registration.budget, [{ event, count: 1 }]).epsilon()
+    expect(actor.describe()?.spent).toEqual({ epsilon, ofBudget, charges: 1 })
   })
 
   it('stops at the last one that fits, exactly, with events of several kinds', () => {
@@ -49,7 +49,8 @@ describe('charge', () => {
     expect(filtered(count)).toBeLessThanOrEqual(3)
     expect(filtered(count + 1)).toBeGreaterThan(3)
     expect(spend(history(count), 1e-5).epsilon).toBeLessThan(3)
-    expect(actor.describe()?.spent).toEqual({ epsilon: 3, charges: count })
+    const { epsilon } = odometer(history(count), 1e-5)
+    expect(actor.describe()?.spent).toEqual({ epsilon, ofBudget: filtered(count), charges: count })
     expect(actor.charge({ id: 'c0', run: 'r', event: eventAt(0) }), 'a repeat is no new spend').toBe('charged')
   })
 

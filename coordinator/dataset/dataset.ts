@@ -52,9 +52,9 @@ export class DatasetActor {
       const known = registration(db)
       if (!known) return null
       const history = historyOf(db)
-      // The odometer holds whenever it is read; all that the filter let pass is within the budget besides.
-      const epsilon = Math.min(known.budget.epsilon, odometer(history, known.budget.delta).epsilon)
-      return { ...known, spent: { epsilon, charges: history.reduce((sum, entry) => sum + entry.count, 0) } }
+      const { epsilon } = odometer(history, known.budget.delta)
+      const ofBudget = new RdpFilter(known.budget, history).epsilon()
+      return { ...known, spent: { epsilon, ofBudget, charges: history.reduce((sum, entry) => sum + entry.count, 0) } }
     })
   }
 

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import {
+  envelopeOf,
   MAX_INTEGER,
   type RunRequest,
   type RunSpec,
@@ -12,7 +13,6 @@ import {
   type EpsilonBounds,
   type EventCount,
   epsilonBounds,
-  gaussianEvent,
   PrivacyError,
   spend,
   spendCurve,
@@ -39,7 +39,7 @@ export interface PlannedRun {
   readonly spec: RunSpec
   /** One charge a round, by stage. */
   readonly events: readonly EventCount[]
-  /** The same with the spare charges, at the dearest stage. */
+  /** The most that the run may ever charge: with the spare charges. */
   readonly eventsWithSpares: readonly EventCount[]
   /** The certified interval of all rounds. */
   readonly epsilon: EpsilonBounds
@@ -89,18 +89,11 @@ export function planRun(request: RunRequest, given: { datasets: readonly Dataset
 function priced(spec: RunSpec): PlannedRun {
   const { delta } = spec.budget
   const events = scheduleOf(spec)
-  const eventsWithSpares = withSpares(events, spec.spareCharges, delta)
+  const eventsWithSpares = envelopeOf(spec)
   const epsilon = epsilonBounds(events, delta)
   const epsilonWithSpares = epsilonBounds(eventsWithSpares, delta)
   if (!(epsilonWithSpares.epsilon <= spec.budget.epsilon)) throw new PlanError('budget_impossible', 'budget')
   return { spec, events, eventsWithSpares, epsilon, epsilonWithSpares }
-}
-
-/** Lost leases may fall into any stage: the spares are priced at the stage where they cost most, by Renyi divergence. */
-function withSpares(events: readonly EventCount[], count: number, delta: number): EventCount[] {
-  if (count === 0) return [...events]
-  const options = events.map(({ event }) => [...events, { event, count }])
-  return options.reduce((most, option) => (spend(option, delta).epsilon > spend(most, delta).epsilon ? option : most))
 }
 
 function withNoise(request: RunRequest, spareCharges: number): Stage[] {
@@ -116,21 +109,13 @@ function withNoise(request: RunRequest, spareCharges: number): Stage[] {
   }))
 }
 
-/** The least common noise for all stages; spares are priced at the highest sampling rate, the dearest at equal noise. */
+/** The least common noise that pays for all that the run may ever charge. */
 function calibrated(request: RunRequest, spareCharges: number): number {
   const { epsilon: targetEpsilon, delta } = request.budget
-  const samplingRate = Math.max(...request.stages.map((stage) => stage.samplingRate))
-  const stages = [...request.stages, { samplingRate, rounds: spareCharges }].map((stage) => ({
-    samplingRate: stage.samplingRate,
-    rounds: stage.rounds,
-  }))
-  const pays = (noiseMultiplier: number) => {
-    const charges = stages.map((stage) => ({
-      event: gaussianEvent({ noiseMultiplier, samplingRate: stage.samplingRate }),
-      count: stage.rounds,
-    }))
-    return epsilonBounds(charges, delta).epsilon <= targetEpsilon
-  }
+  const envelopeAt = (noiseMultiplier: number) =>
+    envelopeOf({ spareCharges, stages: request.stages.map((stage) => ({ ...stage, noiseMultiplier })) })
+  const stages = envelopeAt(1).map(({ event, count }) => ({ samplingRate: event.samplingRate, rounds: count }))
+  const pays = (noise: number) => epsilonBounds(envelopeAt(noise), delta).epsilon <= targetEpsilon
   try {
     const least = calibrateNoise({ targetEpsilon, delta, stages })
     let noise = roundUp(least.noiseMultiplier, NOISE_DIGITS)

@@ -263,7 +263,7 @@ describe('budgets', () => {
     expect(facts.state).toBe('budget_exhausted')
     expect(facts.reason).toContain('lifetime')
     expect(facts.round).toBeGreaterThan(0)
-    expect(small.dataset('north').describe()!.spent.epsilon).toBeLessThanOrEqual(5)
+    expect(small.dataset('north').describe()!.spent.ofBudget).toBeLessThanOrEqual(5)
     expect(auditLog(small.log().records).stateHash).toBe(facts.stateHash)
     expect(small.announced.at(-1)).toBe('budget_exhausted')
   })
@@ -282,7 +282,7 @@ describe('budgets', () => {
       live = played.some((lease) => lease !== null)
     }
     const { spent } = actor.describe()!
-    expect(spent.epsilon).toBeLessThanOrEqual(6)
+    expect(spent.ofBudget).toBeLessThanOrEqual(6)
     const logged = runs.flatMap((run) => run.log().records.filter((record) => record.type === 'charge'))
     expect(logged).toHaveLength(spent.charges)
     const states = await Promise.all(runs.map(async (run) => (await run.run.describe())!.state))

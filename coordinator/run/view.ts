@@ -1,4 +1,4 @@
-import { type ChargedEvent, type RunSpec, scheduleOf } from '../../shared/api/index.ts'
+import { type ChargedEvent, envelopeOf, type RunSpec } from '../../shared/api/index.ts'
 import { EMPTY_LOG, hashOf, type LogHead, type RunRecord } from '../../shared/ledger/index.ts'
 import { distinctEvents, type EventCount, epsilonBounds, ScheduleFilter } from '../../shared/privacy/index.ts'
 
@@ -89,7 +89,7 @@ export function viewOfSpec(record: Extract<RunRecord, { type: 'spec' }>): RunVie
     closed: 0,
     open: null,
     accounts: new Map(spec.datasets.map(({ id }) => [id, new Account(spec.budget.delta)])),
-    filter: new ScheduleFilter(scheduleOf(spec), spec.budget),
+    filter: new ScheduleFilter(envelopeOf(spec), spec.budget),
     losses: [],
     stateHash: null,
     end: null,

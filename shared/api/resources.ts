@@ -27,10 +27,18 @@ export const datasetSchema = z
     unit: z.enum(['record', 'user']),
     budget: budgetSchema,
     spent: z
-      .strictObject({ epsilon: z.number(), charges: z.int() })
-      .describe(
-        'Of all charges of all runs: an odometer, which holds whenever it is read and however later runs were chosen. Never above the lifetime budget: the filter that decides on charges guarantees that.',
-      ),
+      .strictObject({
+        epsilon: z
+          .number()
+          .describe('An odometer: an upper bound that holds whenever it is read, however later runs were chosen.'),
+        ofBudget: z
+          .number()
+          .describe(
+            'What the filter of the lifetime budget has come to: it decides on charges, and ends at the budget. It starts well above 0.',
+          ),
+        charges: z.int(),
+      })
+      .describe('Of all charges of all runs.'),
   })
   .meta({ id: 'Dataset' })
 export type Dataset = z.infer<typeof datasetSchema>

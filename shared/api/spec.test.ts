@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { smallRequest } from '../../test/rehearsal/request.ts'
-import { leaseSchema, promptClassificationSchema, runRequestSchema, stageSchema } from './index.ts'
+import { envelopeOf, leaseSchema, promptClassificationSchema, runRequestSchema, stageSchema } from './index.ts'
 
 const small = smallRequest({ model: 'a'.repeat(64), datasets: ['north'] })
 const takes = (change: object) => runRequestSchema.safeParse({ ...small, ...change }).success
@@ -68,5 +68,31 @@ describe('a lease', () => {
     for (const schema of [round, attempt]) {
       expect([schema.safeParse(0).success, schema.safeParse(-1).success]).toEqual([true, false])
     }
+  })
+})
+
+describe('what a run may ever charge', () => {
+  const stage = { noiseMultiplier: 1, samplingRate: 0.1, rounds: 60 }
+  const counts = (stages: (typeof stage)[], spareCharges: number) =>
+    envelopeOf({ stages, spareCharges }).map(({ event, count }) => [event.noiseMultiplier, count])
+
+  it('is its schedule and all spares, where its stages release by one mechanism', () => {
+    expect(counts([stage, { ...stage, rounds: 40 }], 7)).toEqual([[1, 107]])
+    expect(counts([stage], 0)).toEqual([[1, 60]])
+  })
+
+  it('shares the spares out by rounds among several, a few for each', () => {
+    const [most, least] = [
+      { ...stage, rounds: 180 },
+      { ...stage, noiseMultiplier: 2, rounds: 20 },
+    ]
+    expect(counts([most, least], 30)).toEqual([
+      [1, 207],
+      [2, 24],
+    ])
+    expect(counts([most, least], 2)).toEqual([
+      [1, 182],
+      [2, 22],
+    ])
   })
 })

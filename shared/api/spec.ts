@@ -153,13 +153,32 @@ export const runSpecSchema = z
 export type RunSpec = z.infer<typeof runSpecSchema>
 /** What a lease charges: one release of a stage's mechanism. */
 export type ChargedEvent = z.infer<typeof mechanismEventSchema>
+type ChargedStage = Pick<z.infer<typeof stageSchema>, 'noiseMultiplier' | 'samplingRate' | 'rounds'>
 /** The event that each round of a stage charges to every dataset. */
-export function stageEvent(stage: z.infer<typeof stageSchema>): ChargedEvent {
+export function stageEvent(stage: Omit<ChargedStage, 'rounds'>): ChargedEvent {
   const { noiseMultiplier, samplingRate } = stage
   return { mechanism: 'gaussian', noiseMultiplier, samplingRate, neighbours: 'add-remove' }
 }
 /** The charges of a run that loses no lease: its schedule, fixed before any data are seen. */
 export function scheduleOf(spec: Pick<RunSpec, 'stages'>): { event: ChargedEvent; count: number }[] {
   return spec.stages.map((stage) => ({ event: stageEvent(stage), count: stage.rounds }))
+}
+/** Spare charges of a mechanism are at least so many, where a run has so many: one lost lease must not end a stage. */
+const SPARES_LEAST = 4
+/**
+ * The most that a run may ever charge: its schedule, and the spare charges shared out among its distinct mechanisms by their
+ * rounds, rounded up. Fixed by the spec, so that nobody can steer it by what was released.
+ */
+export function envelopeOf(spec: Pick<RunSpec, 'spareCharges'> & { stages: readonly ChargedStage[] }) {
+  const rounds = spec.stages.reduce((sum, stage) => sum + stage.rounds, 0)
+  const mechanisms = new Map<string, { event: ChargedEvent; count: number }>()
+  for (const stage of spec.stages) {
+    const key = `${stage.noiseMultiplier} ${stage.samplingRate}`
+    const count = stage.rounds + (mechanisms.get(key)?.count ?? 0)
+    mechanisms.set(key, { event: stageEvent(stage), count })
+  }
+  const spares = (count: number) =>
+    Math.min(spec.spareCharges, Math.max(SPARES_LEAST, Math.ceil((spec.spareCharges * count) / rounds)))
+  return [...mechanisms.values()].map(({ event, count }) => ({ event, count: count + spares(count) }))
 }
 export type Task = z.infer<typeof promptClassificationSchema>

@@ -5,7 +5,6 @@ import {
   calibrateNoise,
   largestRounds,
   largestSamplingRate,
-  NOISE_MIN,
   ROUNDS_MAX,
   spendCurve,
 } from './calibration.ts'
@@ -54,15 +53,12 @@ describe('calibrateNoise', () => {
     )
   })
 
-  test('a schedule without rounds needs the least noise there is', () => {
-    const stages = [{ samplingRate: 0.5, rounds: 0 }]
-    expect(calibrateNoise({ targetEpsilon: 1, delta: 1e-5, stages }).noiseMultiplier).toBeCloseTo(NOISE_MIN, 12)
-  })
-
   const stages = [{ samplingRate: 0.1, rounds: 10 }]
   test.each([
     [{ targetEpsilon: 0, delta: 1e-5, stages }, 'invalid_epsilon'],
     [{ targetEpsilon: Number.NaN, delta: 1e-5, stages }, 'invalid_epsilon'],
+    [{ targetEpsilon: 1, delta: 1e-5, stages: [] }, 'invalid_stages'],
+    [{ targetEpsilon: 1, delta: 1e-5, stages: [{ samplingRate: 0.5, rounds: 0 }] }, 'invalid_stages'],
     [{ targetEpsilon: 1, delta: 0, stages }, 'invalid_delta'],
     [{ targetEpsilon: 1, delta: 1, stages }, 'invalid_delta'],
     [{ targetEpsilon: 1, delta: 1e-5, stages: [{ samplingRate: 1.1, rounds: 1 }] }, 'invalid_stages'],

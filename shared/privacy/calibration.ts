@@ -152,7 +152,8 @@ const refuse = (fields: string): never => {
 
 const validateTarget = ({ targetEpsilon, delta }: Target, stages: readonly { rounds: number }[]) => {
   validateBudget({ epsilon: targetEpsilon, delta })
-  for (const { rounds } of stages) validateCount(rounds)
+  const rounds = stages.reduce((sum, stage) => sum + validateCount(stage.rounds), 0)
+  if (rounds === 0) refuse('stages.rounds: nothing is released, so any noise will do')
 }
 
 const isRatio = (ratio: number) => Number.isFinite(ratio) && ratio > 0

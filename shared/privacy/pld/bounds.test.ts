@@ -313,6 +313,23 @@ describe('extremes', () => {
     expect(epsilonBounds([{ event: gaussian(1e200, 1), count: 2 }], 1e-5).epsilon).toBe(0)
   })
 
+  test('an event that was never released changes nothing, now or later', () => {
+    const real = { event: gaussian(1, 0.1), count: 12 }
+    const never = { event: gaussian(1e-200, 0.5), count: 0 }
+    const clean = epsilonBounds([{ ...real, count: 13 }], 1e-5)
+    expect(epsilonBounds([never, { ...real, count: 13 }], 1e-5)).toEqual(clean)
+    expect(epsilonBounds([never, real], 1e-5).lower).toBeGreaterThan(1)
+    expect(deltaBounds([never, real], 1)).toEqual(deltaBounds([real], 1))
+  })
+
+  test('no epsilon is too large to ask for its delta', () => {
+    for (const event of [gaussian(1, 1), gaussian(1e6, 1), gaussian(1, 0.1), laplace(1, 1)]) {
+      const { delta: upper, lower } = deltaBounds([{ event, count: 1 }], 1e200)
+      expect(upper).toBeLessThan(1e-200)
+      expect(lower).toBe(0)
+    }
+  })
+
   test('the least deltas are left to the Renyi accountant', () => {
     const history = [{ event: gaussian(1, 0.01), count: 1000 }]
     expect(epsilonBounds(history, 1e-300)).toEqual({ epsilon: spend(history, 1e-300).epsilon, lower: 0 })

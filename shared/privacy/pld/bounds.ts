@@ -36,6 +36,13 @@ const EPSILON_CEILING = 1e6
 /** Relative allowance for merging unsampled releases and for the last operations. */
 const MERGE_SLACK = 1e-12
 
+/** The distinct events that were released at all. @throws PrivacyError `mixed_neighbours` */
+const chargedOf = (history: Iterable<EventCount>): EventCount[] => {
+  const entries = distinctEvents(history).filter(({ count }) => count > 0)
+  neighboursOf(entries)
+  return entries
+}
+
 /** Unsampled Gaussian releases are one, with the noise 1/sqrt(sum count/noise^2); events that cost nothing are none. */
 const merged = (history: Iterable<EventCount>): EventCount[] => {
   const charged = distinctEvents(history).filter(({ event, count }) => count > 0 && event.samplingRate > 0)
@@ -134,8 +141,7 @@ export const epsilonBounds = (
 ): EpsilonBounds => {
   validateDelta(delta)
   const tolerance = toleranceOf(options)
-  const entries = distinctEvents(history)
-  neighboursOf(entries)
+  const entries = chargedOf(history)
   const key = `${canonicalHistory(entries)} ${delta} ${tolerance}`
   return { ...remembered(key, () => boundsOf(entries, delta, tolerance)) }
 }
@@ -185,6 +191,8 @@ const deltaQuestion = (
 
 /** Deltas below this are not told apart from it: tails would leave the doubles. */
 const DELTA_MIN = 1e-280
+/** Beyond, delta is bounded by what it is here: tails of larger arguments leave the doubles. */
+const FAR = 2 ** 40
 /** Where delta is at most 1, it may be this much less. */
 const BREACH_SHARE = 1e-3
 
@@ -203,8 +211,8 @@ export const deltaBounds = (
     throw new PrivacyError('invalid_epsilon', 'epsilon must be finite, 0 or more')
   }
   const tolerance = toleranceOf(options)
-  const entries = distinctEvents(history)
-  neighboursOf(entries)
+  if (epsilon > FAR) return { delta: deltaBounds(history, FAR, options).delta, lower: 0 }
+  const entries = chargedOf(history)
   const directions = directed(merged(entries))
   if (directions.length === 0) return { delta: 0, lower: 0 }
   if (countOf(directions[0]!) === 1) {
@@ -213,7 +221,7 @@ export const deltaBounds = (
   }
   const { tiltAt, logDeltaAt } = saddleOf(entries)
   const ceiling = exp(Math.min(0, logDeltaAt(epsilon))) * (1 + ROUNDING_SLACK)
-  if (ceiling < DELTA_MIN) return { delta: DELTA_MIN, lower: 0 }
+  if (!(ceiling >= DELTA_MIN)) return { delta: DELTA_MIN, lower: 0 }
   const tilt = tiltAt(epsilon)
   const guess = { upper: ceiling, lower: 0, slope: tilt }
   // Mass cut off at the top counts as a breach: it must be small beside the answer, which is not known yet.

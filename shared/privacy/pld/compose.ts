@@ -105,7 +105,7 @@ const reach = (parts: readonly Tilted[], deviation: number, { mass, side }: { ma
   let best = Number.POSITIVE_INFINITY
   for (const slope of SLOPES) {
     const d = slope / deviation
-    const total = parts.reduce((sum, part) => sum + part.count * logMoment(part, side * d), 0)
+    const total = sum(parts, (part) => logMoment(part, side * d) + 8 * UNIT * part.upper.length)
     const candidate = (total - log(mass)) / d
     // The bound is convex in the slope: once it rises it goes on rising.
     if (candidate > best) break
