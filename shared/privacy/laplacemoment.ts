@@ -1,4 +1,5 @@
 import { exp, expm1, log, log1p } from './elementary.ts'
+import { GAUSS } from './legendre.ts'
 import { logMixture, mixture, nodesDivergence, type RatioNode, ratioNodes } from './moment.ts'
 
 /** A Poisson-subsampled Laplace with unit contributions: scale at least NOISE_EXACT_MIN, rate strictly within 0, 1. */
@@ -10,18 +11,6 @@ export interface SampledLaplace {
 }
 
 const LOG_HALF = log(0.5)
-
-/** Gauss-Legendre rule of 16 points on (-1, 1): [abscissa, weight], to be taken with both signs. */
-const GAUSS = [
-  [0.09501250983763744, 0.1894506104550685],
-  [0.2816035507792589, 0.18260341504492358],
-  [0.45801677765722737, 0.16915651939500254],
-  [0.6178762444026438, 0.14959598881657674],
-  [0.755404408355003, 0.12462897125553388],
-  [0.8656312023878318, 0.09515851168249279],
-  [0.9445750230732326, 0.062253523938647894],
-  [0.9894009349916499, 0.027152459411754096],
-] as const
 
 /**
  * Panels of (0, 1) as widths, from 1 downwards. In y = (2x-1)/b the log of the integrand is convex with slope at most

@@ -1,5 +1,6 @@
 import { expm1, log, log1p } from '../elementary.ts'
 import type { MechanismEvent } from '../event.ts'
+import { GAUSS } from '../legendre.ts'
 import { logMixture } from '../moment.ts'
 
 /** Quadrature nodes of one release's privacy loss L = log dP/dQ under P, in one direction. */
@@ -139,18 +140,6 @@ const gaussianRule = (sampled: Sampled): NodeRule => {
     return mesh && gaussianNodes(sampled, mesh)
   }
 }
-
-/** Gauss-Legendre rule of 16 points on (-1, 1): [abscissa, weight], to be taken with both signs. */
-const GAUSS = [
-  [0.09501250983763744, 0.1894506104550685],
-  [0.2816035507792589, 0.18260341504492358],
-  [0.45801677765722737, 0.16915651939500254],
-  [0.6178762444026438, 0.14959598881657674],
-  [0.755404408355003, 0.12462897125553388],
-  [0.8656312023878318, 0.09515851168249279],
-  [0.9445750230732326, 0.062253523938647894],
-  [0.9894009349916499, 0.027152459411754096],
-] as const
 
 /** A panel this wide in y (2x-1)/b keeps the rule's ellipse within |Im y| < pi. */
 const PANEL_MAX = 2
