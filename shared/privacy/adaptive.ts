@@ -36,7 +36,7 @@ import {
   validateEvent,
 } from './event.ts'
 import { memo } from './memo.ts'
-import { ROUNDING_SLACK, rdpCurve, validateDelta } from './rdp.ts'
+import { ROUNDING_SLACK, rdpCurve, validateDelta, validateOrders } from './rdp.ts'
 
 /** A Renyi order and the share of delta that is set aside for outcomes that end at it. */
 export interface WeightedOrder {
@@ -57,10 +57,7 @@ export interface Conversion {
 
 /** @throws PrivacyError `invalid_orders` unless orders increase above 1 and shares are positive, 1 or less in all */
 const validateWeighted = (list: readonly WeightedOrder[]) => {
-  const increasing = list.every(({ order }, i) => Number.isFinite(order) && order > (i === 0 ? 1 : list[i - 1]!.order))
-  if (list.length === 0 || !increasing) {
-    throw new PrivacyError('invalid_orders', 'orders must be finite, above 1 and increasing')
-  }
+  validateOrders(list.map(({ order }) => order))
   const total = list.reduce((sum, { share }) => sum + share, 0)
   if (!(list.every(({ share }) => share > 0) && total <= 1)) {
     throw new PrivacyError('invalid_orders', 'the share of each order must be above 0, and all together at most 1')

@@ -1,6 +1,6 @@
 import { PrivacyError } from './error.ts'
 import { distinctEvents, type EventCount, type MechanismEvent, neighboursOf } from './event.ts'
-import { addRounds, type Epsilon, epsilonFromRdp, RDP_ORDERS } from './rdp.ts'
+import { addRounds, type Epsilon, epsilonFromRdp, RDP_ORDERS, validateDelta } from './rdp.ts'
 
 /** What a run or a data set may spend in all. */
 export interface Budget {
@@ -35,7 +35,7 @@ export const validateBudget = ({ epsilon, delta }: Budget): void => {
   if (!(Number.isFinite(epsilon) && epsilon > 0)) {
     throw new PrivacyError('invalid_epsilon', 'a budget needs a finite epsilon above 0')
   }
-  if (!(delta > 0 && delta < 1)) throw new PrivacyError('invalid_delta', 'delta must be between 0 and 1, exclusive')
+  validateDelta(delta)
 }
 
 /**

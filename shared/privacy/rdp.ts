@@ -2,6 +2,7 @@ import { renyiDivergences } from './divergence.ts'
 import { log, log1p } from './elementary.ts'
 import { PrivacyError } from './error.ts'
 import { canonicalEvent, type MechanismEvent, validateCount, validateEvent } from './event.ts'
+import { memo } from './memo.ts'
 
 const orders = (from: number, to: number, step: number, divisor = 1) =>
   Array.from({ length: Math.round((to - from) / step) + 1 }, (_, i) => (from + i * step) / divisor)
@@ -56,40 +57,31 @@ const computeGrid = (list: readonly number[]): Grid => ({
 
 const grids = new WeakMap<readonly number[], Grid>()
 
-/**
- * A frozen list is checked and computed once; another may have been changed since.
- * @throws PrivacyError `invalid_orders` unless there is an order, and all are finite, above 1 and increasing
- */
-const gridOf = (list: readonly number[]): Grid => {
-  const known = grids.get(list)
-  if (known) return known
+/** @throws PrivacyError `invalid_orders` unless there is an order, and all are finite, above 1 and increasing */
+export const validateOrders = (list: readonly number[]): void => {
   const increasing = list.every((order, i) => Number.isFinite(order) && order > (i === 0 ? 1 : list[i - 1]!))
   if (list.length === 0 || !increasing) {
     throw new PrivacyError('invalid_orders', 'orders must be finite, above 1 and increasing')
   }
+}
+
+/**
+ * A frozen list is checked and computed once; another may have been changed since.
+ * @throws PrivacyError `invalid_orders`
+ */
+const gridOf = (list: readonly number[]): Grid => {
+  const known = grids.get(list)
+  if (known) return known
+  validateOrders(list)
   const grid = computeGrid(list)
   if (Object.isFrozen(list)) grids.set(list, grid)
   return grid
 }
 
-const CACHE_SIZE = 512
-const cache = new Map<string, Float64Array>()
-
-const cachedCurve = (event: MechanismEvent) => {
-  const key = canonicalEvent(event)
-  const known = cache.get(key)
-  if (known) return known
-  const curve = renyiDivergences(event, RDP_ORDERS)
-  for (const oldest of cache.keys()) {
-    if (cache.size < CACHE_SIZE) break
-    cache.delete(oldest)
-  }
-  cache.set(key, curve)
-  return curve
-}
+const curves = memo<Float64Array>(512)
 
 const curveOf = (event: MechanismEvent, list: readonly number[]) => {
-  if (list === RDP_ORDERS) return cachedCurve(event)
+  if (list === RDP_ORDERS) return curves(canonicalEvent(event), () => renyiDivergences(event, RDP_ORDERS))
   gridOf(list)
   return renyiDivergences(validateEvent(event), list)
 }

@@ -12,26 +12,32 @@ import { epsilonBounds } from './pld/bounds.ts'
  * not. Across runs, whose parameters may depend on earlier releases, ask `RdpFilter`.
  */
 export class ScheduleFilter {
+  readonly #envelope: readonly EventCount[]
   readonly #counts: ReadonlyMap<string, number>
-  /** The certified upper bound of the whole envelope; nats. */
-  readonly epsilon: number
-  readonly #affordable: boolean
+  readonly #budget: Budget
 
   /**
    * @param envelope the most of each event that the run may charge: its schedule and its spare charges
-   * @throws PrivacyError `invalid_epsilon`, `invalid_delta`, `invalid_event`, `invalid_count`, `mixed_neighbours`
+   * @throws PrivacyError `invalid_epsilon`, `invalid_delta`, `invalid_event`, `invalid_count`
    */
   constructor(envelope: Iterable<EventCount>, budget: Budget) {
     validateBudget(budget)
-    const entries = distinctEvents(envelope)
-    this.#counts = new Map(entries.map(({ event, count }) => [canonicalEvent(event), count]))
-    this.epsilon = epsilonBounds(entries, budget.delta).epsilon
-    this.#affordable = this.epsilon <= budget.epsilon
+    this.#budget = { epsilon: budget.epsilon, delta: budget.delta }
+    this.#envelope = distinctEvents(envelope)
+    this.#counts = new Map(this.#envelope.map(({ event, count }) => [canonicalEvent(event), count]))
   }
 
-  /** @throws PrivacyError `invalid_event`, `invalid_count` */
+  /**
+   * The certified upper bound of the whole envelope; nats. Composed when asked for: a run that only reads its log never is.
+   * @throws PrivacyError `mixed_neighbours`
+   */
+  get epsilon(): number {
+    return epsilonBounds(this.#envelope, this.#budget.delta).epsilon
+  }
+
+  /** @throws PrivacyError `invalid_event`, `invalid_count`, `mixed_neighbours` */
   allows(history: Iterable<EventCount>): boolean {
     const within = ({ event, count }: EventCount) => count <= (this.#counts.get(canonicalEvent(event)) ?? 0)
-    return this.#affordable && distinctEvents(history).every(within)
+    return distinctEvents(history).every(within) && this.epsilon <= this.#budget.epsilon
   }
 }

@@ -44,8 +44,8 @@ const chargedOf = (history: Iterable<EventCount>): EventCount[] => {
 }
 
 /** Unsampled Gaussian releases are one, with the noise 1/sqrt(sum count/noise^2); events that cost nothing are none. */
-const merged = (history: Iterable<EventCount>): EventCount[] => {
-  const charged = distinctEvents(history).filter(({ event, count }) => count > 0 && event.samplingRate > 0)
+const merged = (entries: readonly EventCount[]): EventCount[] => {
+  const charged = entries.filter(({ event }) => event.samplingRate > 0)
   const plain = ({ event }: EventCount) => event.mechanism === 'gaussian' && event.samplingRate === 1
   const unsampled = charged.filter(plain)
   if (countOf(unsampled) < 2) return charged

@@ -1,4 +1,5 @@
 import { quarterWave } from '../elementary.ts'
+import { memo } from '../memo.ts'
 
 /**
  * Relative rounding error of one butterfly, a bound: a complex product by a twiddle within 2.4e-16 of its value, and a
@@ -131,15 +132,7 @@ const plan = (size: number): Transform => {
   return { size, forward, backward: (re, im) => forward(im, re) }
 }
 
-const KEPT_PLANS = 6
-const plans = new Map<number, Transform>()
+const plans = memo<Transform>(6)
 
 /** The transform of `size` points, a power of two; the latest few sizes keep their tables. */
-export const transformOf = (size: number): Transform => {
-  const known = plans.get(size)
-  if (known) return known
-  if (plans.size >= KEPT_PLANS) plans.delete(plans.keys().next().value!)
-  const made = plan(size)
-  plans.set(size, made)
-  return made
-}
+export const transformOf = (size: number): Transform => plans(String(size), () => plan(size))
