@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { gaussianEvent } from '../../shared/privacy/index.ts'
-import { releasedBy, rising, roundsShown, stageEndsOf } from './by-round.ts'
+import { roundsShown, stageEndsOf } from './by-round.ts'
 
 const stage = (rounds: number) => ({ mechanism: 'gaussian' as const, noiseMultiplier: 1, samplingRate: 0.1, rounds })
 const lengths = fc.array(fc.nat(400), { maxLength: 8 })
@@ -27,29 +26,6 @@ describe('roundsShown', () => {
   })
 })
 
-test('property: the releases of some rounds are so many, in the order of the stages', () => {
-  fc.assert(
-    fc.property(lengths, fc.nat(4000), (list, rounds) => {
-      const history = list.map((count, i) => ({
-        event: gaussianEvent({ noiseMultiplier: i + 1, samplingRate: 0.1 }),
-        count,
-      }))
-      const flat = history.flatMap(({ event, count }) => Array.from({ length: count }, () => event))
-      const released = releasedBy(history, rounds).flatMap(({ event, count }) =>
-        Array.from({ length: count }, () => event),
-      )
-      expect(released).toEqual(flat.slice(0, rounds))
-    }),
-    { numRuns: 30 },
-  )
-})
-
 test('a stage without rounds ends nowhere', () => {
   expect(stageEndsOf([stage(10), stage(0), stage(5)])).toEqual([10, 15])
-})
-
-test('bounds that cross from point to point are tightened by their neighbours, never loosened', () => {
-  const point = (round: number, epsilon: number, lower: number) => ({ round, epsilon, lower, rdp: 9 })
-  const points = [point(1, 1.05, 1), point(2, 1.04, 0.99), point(3, 1.2, 1.1)]
-  expect(rising(points)).toEqual([point(1, 1.04, 1), point(2, 1.04, 1), point(3, 1.2, 1.1)])
 })

@@ -1,4 +1,4 @@
-import type { EventCount } from '../../shared/privacy/index.ts'
+import { releasedBy, rising } from '../../shared/privacy/index.ts'
 import { RunError } from '../failure.ts'
 import { roundedUp } from '../output.ts'
 import { startProgress } from '../progress.ts'
@@ -35,24 +35,6 @@ export const roundsShown = (stageEnds: readonly number[], limit: number): number
   const kept = inner.length < limit / 2 ? inner : []
   const all = new Set([...even(Math.min(limit - kept.length, total)), ...kept])
   return [...all].sort((a, b) => a - b)
-}
-
-/** The releases of the first `rounds` rounds. */
-export const releasedBy = (history: readonly EventCount[], rounds: number): EventCount[] => {
-  let left = rounds
-  return history.flatMap(({ event, count }) => {
-    const taken = Math.min(count, left)
-    left -= taken
-    return taken > 0 ? [{ event, count: taken }] : []
-  })
-}
-
-/** More rounds cost no less: what bounds a later point from above bounds the earlier ones too, and so from below. */
-export const rising = (points: readonly CurvePoint[]): CurvePoint[] => {
-  const tight = points.map((point) => ({ ...point }))
-  for (let i = tight.length - 2; i >= 0; i--) tight[i]!.epsilon = Math.min(tight[i]!.epsilon, tight[i + 1]!.epsilon)
-  for (let i = 1; i < tight.length; i++) tight[i]!.lower = Math.max(tight[i]!.lower, tight[i - 1]!.lower)
-  return tight
 }
 
 /** @throws PrivacyError for what the accountant refuses */

@@ -1,13 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  type CalibrationStage,
-  calibrateNoise,
-  largestRounds,
-  largestSamplingRate,
-  ROUNDS_MAX,
-  spendCurve,
-} from './calibration.ts'
+import { type CalibrationStage, calibrateNoise, largestRounds, largestSamplingRate, ROUNDS_MAX } from './calibration.ts'
 import { type EventCount, gaussianEvent, mechanismEvent } from './event.ts'
 import { epsilonBounds } from './pld/bounds.ts'
 
@@ -142,35 +135,5 @@ describe('largestRounds', () => {
   test('refuses an impossible budget', () => {
     expect(() => largestRounds({ event, budget: { epsilon: 0, delta: 1e-5 } })).toThrow(code('invalid_epsilon'))
     expect(() => largestRounds({ event, budget: { epsilon: 1, delta: 2 } })).toThrow(code('invalid_delta'))
-  })
-})
-
-describe('spendCurve', () => {
-  const other = gaussianEvent({ noiseMultiplier: 2, samplingRate: 0.1 })
-  const stages: EventCount[] = [
-    { event, count: 5 },
-    { event: other, count: 3 },
-    { event, count: 2 },
-  ]
-
-  test('encloses the spend of each prefix, and never falls', () => {
-    const curve = spendCurve(stages, 1e-5)
-    expect(curve.map(({ round }) => round)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
-    const rounds = stages.flatMap((entry) => Array.from({ length: entry.count }, () => ({ ...entry, count: 1 })))
-    for (const { round, epsilon, lower } of curve) {
-      const exact = epsilonBounds(rounds.slice(0, round), 1e-5, { tolerance: 1e-5 })
-      expect(epsilon).toBeGreaterThanOrEqual(exact.lower)
-      expect(epsilon).toBeLessThanOrEqual(exact.epsilon * 1.002)
-      expect(lower).toBeLessThanOrEqual(exact.epsilon)
-    }
-    expect(curve.every(({ epsilon }, i) => i === 0 || epsilon >= curve[i - 1]!.epsilon)).toBe(true)
-    expect(curve.at(-1)).toMatchObject({ round: 10 })
-  })
-
-  test('is thinned evenly, and empty without rounds', () => {
-    const long = spendCurve([{ event, count: 1000 }], 1e-5, 4)
-    expect(long.map(({ round }) => round)).toEqual([250, 500, 750, 1000])
-    expect(spendCurve([], 1e-5)).toEqual([])
-    expect(() => spendCurve(stages, 1e-5, 0)).toThrow(code('invalid_stages'))
   })
 })

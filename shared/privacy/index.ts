@@ -10,8 +10,6 @@ export {
   type RateCalibration,
   type RateStage,
   ROUNDS_MAX,
-  type SpendPoint,
-  spendCurve,
 } from './calibration.ts'
 export {
   type Clipping,
@@ -26,6 +24,7 @@ export {
   sensitivity,
 } from './clip.ts'
 export { estimateDelta, estimateEpsilon } from './contour.ts'
+export { releasedBy, rising, type SpendPoint, spendCurve } from './curve.ts'
 export { PrivacyError, type PrivacyErrorCode } from './error.ts'
 export {
   canonicalEvent,
