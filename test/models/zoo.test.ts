@@ -1,0 +1,161 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { Tokenizer } from '@huggingface/tokenizers'
+import type { InferenceSession, Tensor } from 'onnxruntime-node'
+import { describe, expect, it } from 'vitest'
+import { loadRuntime } from '../../gpu-worker/engine/ort.ts'
+import { type ZooModel, type ZooRecord, type ZooVariant, zooModels } from './zoo.ts'
+
+const ort = await loadRuntime()
+/** One thread, and products with 8-bit weights that leave their activations alone. */
+const OPTIONS: InferenceSession.SessionOptions = {
+  intraOpNumThreads: 1,
+  logSeverityLevel: 3,
+  extra: { session: { qdq_matmulnbits_accuracy_level: '1' } },
+}
+/** Largest difference of an optimized graph's loss from expected.json; processors differ in sums of 8-bit products. */
+const TOLERANCE = { fp16: 1e-2, int8: 1, int8_weights: 1e-5, int8_static: 0.05, q4: 1e-5, fused: 1e-5 } as const
+
+const padded = (record: ZooRecord, pad: number): number[] =>
+  Array.from({ length: record.bucket }, (_, at) => record.ids[at] ?? pad)
+
+/** Tensors [records, bucket] of records of one bucket; a past of no tokens where the graph takes one. */
+function feeds(session: InferenceSession, records: readonly ZooRecord[], pad: number): Record<string, Tensor> {
+  const bucket = records[0]!.bucket
+  const made: Record<string, number[]> = {
+    input_ids: records.flatMap((record) => padded(record, pad)),
+    attention_mask: records.flatMap((record) => padded(record, pad).map((_, at) => (at < record.ids.length ? 1 : 0))),
+    token_type_ids: records.flatMap((record) => Array<number>(record.bucket).fill(0)),
+    position_ids: records.flatMap((record) => Array.from({ length: record.bucket }, (_, at) => at)),
+  }
+  return Object.fromEntries(
+    session.inputMetadata.map((input) => {
+      if (!input.isTensor) throw new Error(`${input.name} is no tensor`)
+      const values = made[input.name]
+      if (values) return [input.name, new ort.Tensor('int64', values.map(BigInt), [records.length, bucket])]
+      const dims = input.shape.map((size, at) => (at === 0 ? records.length : typeof size === 'number' ? size : 0))
+      const empty = input.type === 'float16' ? new Uint16Array(0) : new Float32Array(0)
+      return [input.name, new ort.Tensor(input.type, empty, dims)]
+    }),
+  )
+}
+
+function floats(logits: Tensor): Float32Array {
+  const { data } = logits
+  if (data instanceof Float32Array) return data
+  const { buffer, byteOffset, length } = data as unknown as Uint16Array<ArrayBuffer>
+  return Float32Array.from(new Float16Array(buffer, byteOffset, length))
+}
+
+/** Weighted cross-entropy of each record. */
+async function lossesOf(session: InferenceSession, records: readonly ZooRecord[], pad: number): Promise<number[]> {
+  const { logits } = (await session.run(feeds(session, records, pad), ['logits'])) as { logits: Tensor }
+  const width = logits.dims.at(-1)!
+  const values = floats(logits)
+  const each = values.length / records.length
+  return records.map((record, at) => {
+    const crossEntropy = (position: number, target: number): number => {
+      const start = at * each + position * width
+      const row = [...values.subarray(start, start + width)]
+      const highest = Math.max(...row)
+      return highest + Math.log(row.reduce((sum, x) => sum + Math.exp(x - highest), 0)) - row[target]!
+    }
+    return record.positions.reduce((sum, p, k) => sum + record.weights[k]! * crossEntropy(p, record.targets[k]!), 0)
+  })
+}
+
+const open = (model: ZooModel, file: string): Promise<InferenceSession> =>
+  ort.InferenceSession.create(join(model.dir, 'onnx', file), OPTIONS)
+
+async function alone(session: InferenceSession, model: ZooModel): Promise<number[]> {
+  const { records, pad } = model.expected
+  const losses: number[] = []
+  for (const record of records) losses.push(...(await lossesOf(session, [record], pad)))
+  return losses
+}
+
+const apart = (a: readonly number[], b: readonly number[]): number =>
+  Math.max(...a.map((value, at) => Math.abs(value - b[at]!)))
+
+const models = zooModels()
+const variants: [string, ZooModel, ZooVariant][] = models.flatMap((model) =>
+  model.expected.variants.map((variant): [string, ZooModel, ZooVariant] => [
+    `${model.name} ${variant.kind}`,
+    model,
+    variant,
+  ]),
+)
+
+describe('the model zoo', () => {
+  it.each(models.map((model): [string, ZooModel] => [model.name, model]))(
+    '%s gives the losses of PyTorch',
+    async (_name, model) => {
+      const losses = await alone(await open(model, 'model.onnx'), model)
+      expect(
+        apart(
+          losses,
+          model.expected.records.map(({ loss }) => loss),
+        ),
+      ).toBeLessThan(1e-5)
+    },
+  )
+
+  it.each(variants)('%s gives its losses', async (_name, model, variant) => {
+    const losses = await alone(await open(model, variant.file), model)
+    expect(apart(losses, variant.losses)).toBeLessThan(TOLERANCE[variant.kind])
+  })
+
+  it.each(variants)(
+    '%s couples the records of a batch only where the scales are dynamic',
+    async (_name, model, variant) => {
+      const session = await open(model, variant.file)
+      const { records, pad } = model.expected
+      const bucket = records.filter((record) => record.bucket === records[0]!.bucket)
+      const together = await lossesOf(session, bucket, pad)
+      const difference = apart(together, (await alone(session, model)).slice(0, bucket.length))
+      if (variant.kind === 'int8') expect(difference).toBeGreaterThan(1e-4)
+      else expect(difference).toBeLessThan(1e-5)
+    },
+  )
+
+  it('has tokenizers that encode as they do in Python', () => {
+    for (const { name, dir, expected } of models) {
+      const json = (file: string) => JSON.parse(readFileSync(join(dir, file), 'utf8'))
+      const tokenizer = new Tokenizer(json('tokenizer.json'), json('tokenizer_config.json'))
+      for (const { text, ids, bare } of expected.texts) {
+        expect(tokenizer.encode(text).ids, name).toEqual(ids)
+        expect(tokenizer.encode(text, { add_special_tokens: false }).ids, name).toEqual(bare)
+      }
+    }
+  })
+
+  it('has records that differ, of tokens that the model has', () => {
+    for (const { expected } of models) {
+      const losses = expected.records.map(({ loss }) => loss)
+      expect(Math.max(...losses) - Math.min(...losses)).toBeGreaterThan(0.1)
+      for (const record of expected.records) {
+        expect(Math.max(...record.ids, ...record.targets)).toBeLessThan(96)
+        expect(record.ids.length).toBeLessThanOrEqual(record.bucket)
+        expect(record.weights.reduce((sum, weight) => sum + weight, 0)).toBeCloseTo(1, 6)
+      }
+    }
+  })
+
+  it('covers every architecture by a trace and by a capture, and the opsets 11 to 23', () => {
+    const architectures = ['bert', 'roberta', 'distilbert', 'gpt2', 'opt', 'llama', 'qwen2', 'qwen3']
+    const kinds = (name: string) =>
+      new Set(models.filter((m) => m.architecture === name).map((m) => m.exporter === 'dynamo'))
+    // Qwen2 and Qwen3 are one family: the first is traced, the second captured.
+    expect(architectures.filter((name) => kinds(name).size === 2)).toEqual(architectures.slice(0, 6))
+    expect([...new Set(models.map(({ opset }) => opset))].sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 13 }, (_, at) => 11 + at),
+    )
+  })
+
+  it('stays under 3 MB', () => {
+    const folder = new URL('zoo/', import.meta.url).pathname
+    const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    const total = files.reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0)
+    expect(total).toBeLessThan(3e6)
+  })
+})
