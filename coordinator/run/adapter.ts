@@ -1,4 +1,12 @@
-import { frozenFactor, siteLength, siteOffsets, stateHash, type TrainedState } from '../../shared/zo/index.ts'
+import {
+  type FullSpace,
+  frozenFactor,
+  type LoraSpace,
+  segmentLengths,
+  segmentOffsets,
+  stateHash,
+  type TrainedState,
+} from '../../shared/zo/index.ts'
 import { safetensors, type Tensor } from './safetensors.ts'
 import type { RunView } from './view.ts'
 
@@ -6,33 +14,70 @@ export function adapterKey(run: string): string {
   return `runs/${run}/adapter.safetensors`
 }
 
+/** What one stage leaves: its coordinates, segment after segment. */
+interface FinishedStage {
+  readonly stage: number
+  readonly seed: string
+  readonly segments: readonly Float32Array[]
+}
+
+/** `<site>.stage<s>.A` [inputs, rank] and `<site>.stage<s>.V` [rank, outputs], the site's scale multiplied into V: W + A V. */
+function factorTensors(space: LoraSpace, { stage, seed, segments }: FinishedStage): Tensor[] {
+  return space.sites.flatMap(({ name, inputs, outputs, scale }, site) => {
+    const signs = frozenFactor(seed, { stage, site }, space)
+    return [
+      { name: `${name}.stage${stage}.A`, shape: [inputs, space.rank], data: segments[site]! },
+      {
+        name: `${name}.stage${stage}.V`,
+        shape: [space.rank, outputs],
+        data: Float32Array.from(signs, (sign) => sign * scale),
+      },
+    ]
+  })
+}
+
+/** `<site>.stage<s>.R` [rank, rank]: W + scale * U R V, with the bases that the format's name fixes. */
+function coreTensors({ sites, rank }: LoraSpace, { stage, segments }: FinishedStage): Tensor[] {
+  return sites.map(({ name }, site) => ({
+    name: `${name}.stage${stage}.R`,
+    shape: [rank, rank],
+    data: segments[site]!,
+  }))
+}
+
+/** `<tensor>.stage<s>.delta`, of the tensor's shape: W + delta. */
+function deltaTensors({ tensors }: FullSpace, { stage, segments }: FinishedStage): Tensor[] {
+  return tensors.map(({ name, shape }, segment) => ({
+    name: `${name}.stage${stage}.delta`,
+    shape,
+    data: segments[segment]!,
+  }))
+}
+
+/** How the tensors of a space are to be read; `scales` has what is not multiplied into them, for each site. */
+function formatOf(space: LoraSpace | FullSpace): Record<string, string> {
+  if (space.kind === 'full') return { format: 'sotto-delta-v1' }
+  if (space.trained === 'factor') return { format: 'sotto-lora-v1' }
+  const scales = Object.fromEntries(space.sites.map(({ name, scale }) => [name, scale]))
+  return { format: 'sotto-lora-core-v1', scales: JSON.stringify(scales) }
+}
+
 /**
- * The trained adapter: for each stage s and site `<site>.stage<s>.A` [inputs, rank] and `<site>.stage<s>.V` [rank, outputs],
- * the site's scale multiplied into V, so that the model's weight is W + sum over s of A V. A pure function of the log.
+ * The trained adapter, a pure function of the log: what each stage adds to the weights of the base model, in the form that
+ * its metadata name. The model's weight is the base and the sum over all stages.
  */
 export function adapterFile(view: Pick<RunView, 'id' | 'spec' | 'specHash'>, state: TrainedState): Uint8Array {
-  const { spec } = view
-  const offsets = siteOffsets(spec.space)
-  const tensors = [...state.finished, state.current].flatMap((factor, stage): Tensor[] =>
-    spec.space.sites.flatMap(({ name, inputs, outputs, scale }, site) => {
-      const offset = offsets[site]!
-      const signs = frozenFactor(spec.seed, { stage, site }, spec.space)
-      return [
-        {
-          name: `${name}.stage${stage}.A`,
-          shape: [inputs, spec.space.rank],
-          data: factor.subarray(offset, offset + siteLength(spec.space, site)),
-        },
-        {
-          name: `${name}.stage${stage}.V`,
-          shape: [spec.space.rank, outputs],
-          data: Float32Array.from(signs, (sign) => sign * scale),
-        },
-      ]
-    }),
-  )
+  const { space, seed } = view.spec
+  const offsets = segmentOffsets(space)
+  const lengths = segmentLengths(space)
+  const tensors = [...state.finished, state.current].flatMap((factor, stage) => {
+    const segments = offsets.map((offset, segment) => factor.subarray(offset, offset + lengths[segment]!))
+    const finished = { stage, seed, segments }
+    if (space.kind === 'full') return deltaTensors(space, finished)
+    return space.trained === 'core' ? coreTensors(space, finished) : factorTensors(space, finished)
+  })
   return safetensors(tensors, {
-    format: 'sotto-lora-v1',
+    ...formatOf(space),
     run: view.id,
     specHash: view.specHash,
     stateHash: stateHash(state),

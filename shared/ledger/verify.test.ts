@@ -30,7 +30,7 @@ const spec: RunEntry = {
       maxTokens: 16,
       buckets: [16],
     },
-    space: { kind: 'lora', rank: 1, sites: [{ name: 's', inputs: 2, outputs: 2, scale: 1 }] },
+    space: { kind: 'lora', rank: 1, trained: 'factor', sites: [{ name: 's', inputs: 2, outputs: 2, scale: 1 }] },
     clipping: 'joint',
     stages: [stage],
     datasets: [

@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest'
 import vectors from '../../test/vectors/direction.json' with { type: 'json' }
 import knownAnswers from '../../test/vectors/threefry4x32-20.json' with { type: 'json' }
 import { direction, frozenFactor } from './direction.ts'
-import type { LoraSpace } from './space.ts'
+import type { FullSpace, LoraSpace } from './space.ts'
 import { threefry4x32, type Words4 } from './threefry.ts'
 
-const space = vectors.space as LoraSpace
+const space = { ...vectors.space, trained: 'factor' } as LoraSpace
 const pack = (signs: Int8Array) => Array.from(signs, (sign) => (sign > 0 ? '+' : '-')).join('')
 const words = (hex: string[]) => hex.map((word) => Number.parseInt(word, 16)) as unknown as Words4
 
@@ -29,7 +29,7 @@ describe('direction', () => {
   })
 
   it('has balanced, uncorrelated signs', () => {
-    const wide: LoraSpace = { kind: 'lora', rank: 1, sites: [{ name: 'w', inputs: 100_000, outputs: 1, scale: 1 }] }
+    const wide: FullSpace = { kind: 'full', directions: { kind: 'dense' }, tensors: [{ name: 'w', shape: [100_000] }] }
     const a = direction('00000000000000aa', { round: 7, k: 0 }, wide)
     const b = direction('00000000000000aa', { round: 7, k: 1 }, wide)
     const sum = a.reduce((total, sign) => total + sign, 0)
@@ -49,7 +49,12 @@ describe('frozenFactor', () => {
   })
 
   it('shares no block with a direction of the same numbers', () => {
-    const square: LoraSpace = { kind: 'lora', rank: 1, sites: [{ name: 's', inputs: 256, outputs: 256, scale: 1 }] }
+    const square: LoraSpace = {
+      kind: 'lora',
+      rank: 1,
+      trained: 'factor',
+      sites: [{ name: 's', inputs: 256, outputs: 256, scale: 1 }],
+    }
     const z = direction(vectors.seed, { round: 0, k: 0 }, square)
     expect(pack(frozenFactor(vectors.seed, { stage: 0, site: 0 }, square))).not.toBe(pack(z))
   })

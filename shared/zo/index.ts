@@ -1,4 +1,15 @@
-export { direction, frozenFactor } from './direction.ts'
+export { direction, frozenFactor, lowRankFactors, matrixShape, STREAMS, streamKey } from './direction.ts'
+export { portableKernels, type Update, type ZoKernels } from './kernels.ts'
+export { keptIndices, MaskError, maskHash, maskOf } from './mask.ts'
+export { type LowRankProduct, mergeProduct } from './merge.ts'
+export {
+  groupAt,
+  groupCount,
+  type Perturbation,
+  perturb,
+  perturbationStep,
+  perturbedFactors,
+} from './perturb.ts'
 export {
   advance,
   type ClosedRound,
@@ -9,7 +20,20 @@ export {
   replayStart,
 } from './replay.ts'
 export { reportLength, type Stage, stageOf, totalRounds } from './schedule.ts'
-export { type LoraSite, type LoraSpace, siteLength, siteOffsets, spaceDimension } from './space.ts'
+export {
+  directionScale,
+  elementsOf,
+  type FullSpace,
+  type LoraSite,
+  type LoraSpace,
+  type PrunedSpace,
+  RANK_MAX,
+  type Space,
+  segmentLengths,
+  segmentOffsets,
+  spaceDimension,
+  type WeightTensor,
+} from './space.ts'
 export { initialState, nextStage, stateBytes, stateFromBytes, stateHash, type TrainedState } from './state.ts'
 export { threefry4x32 } from './threefry.ts'
 export { applyUpdate, coefficients, type DatasetReport } from './update.ts'

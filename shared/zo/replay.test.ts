@@ -17,7 +17,7 @@ const rest = {
   lossBound: 1,
 }
 const stages: Stage[] = vectors.replay.stages.map((stage) => ({ ...rest, ...stage }))
-const spec: ReplaySpec = { seed: vectors.seed, space: vectors.space as LoraSpace, stages }
+const spec: ReplaySpec = { seed: vectors.seed, space: { ...vectors.space, trained: 'factor' } as LoraSpace, stages }
 
 const codeOf = (action: () => unknown) => {
   try {

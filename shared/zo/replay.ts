@@ -1,11 +1,12 @@
+import { portableKernels, type ZoKernels } from './kernels.ts'
 import { type Stage, stageOf, totalRounds } from './schedule.ts'
-import { type LoraSpace, spaceDimension } from './space.ts'
+import { type Space, spaceDimension } from './space.ts'
 import { initialState, isFiniteState, nextStage, stateHash, type TrainedState } from './state.ts'
 import { applyUpdate } from './update.ts'
 
 export interface ReplaySpec {
   readonly seed: string
-  readonly space: LoraSpace
+  readonly space: Space
   readonly stages: readonly Stage[]
 }
 
@@ -43,12 +44,13 @@ export function advance(
   spec: ReplaySpec,
   point: ReplayPoint,
   closed: { round: number; coefficients: readonly number[] },
+  kernels: ZoKernels = portableKernels,
 ): ReplayPoint {
   if (closed.round !== point.nextRound) throw new ReplayError('round_out_of_order', closed.round)
   const { stage, last } = stageOf(spec.stages, closed.round)
   if (closed.coefficients.length !== stage.directions) throw new ReplayError('wrong_length', closed.round)
   const update = { coefficients: closed.coefficients, learningRate: stage.learningRate, prox: stage.prox }
-  const state = applyUpdate(point.state, closed.round, update, spec)
+  const state = applyUpdate(point.state, closed.round, update, spec, kernels)
   if (!isFiniteState(state)) throw new ReplayError('state_not_finite', closed.round)
   const isFinal = closed.round + 1 === totalRounds(spec.stages)
   return { nextRound: closed.round + 1, state: last && !isFinal ? nextStage(state) : state }
@@ -62,11 +64,12 @@ export function replay(
   spec: ReplaySpec,
   rounds: Iterable<ClosedRound>,
   from: ReplayPoint = replayStart(spec),
+  kernels: ZoKernels = portableKernels,
 ): ReplayPoint {
   let point = from
   for (const closed of rounds) {
-    point = advance(spec, point, closed)
-    if (stateHash(point.state) !== closed.stateHash) throw new ReplayError('state_mismatch', closed.round)
+    point = advance(spec, point, closed, kernels)
+    if (stateHash(point.state, kernels) !== closed.stateHash) throw new ReplayError('state_mismatch', closed.round)
   }
   return point
 }

@@ -1,9 +1,9 @@
-import { sha256 } from '@noble/hashes/sha2.js'
-import { bytesToHex } from '@noble/hashes/utils.js'
+import { portableKernels, type ZoKernels } from './kernels.ts'
 
 /**
- * The trained state: one flat factor (all A of the space) for each stage begun, the last of them still moving.
- * The model is the base model plus sum over stages of scale * A_stage V_stage, so that this is all there is to keep.
+ * The trained state: one flat vector of coordinates (a factor) for each stage begun, the last of them still moving.
+ * The model is the base model plus what the factor of each stage stands for in the space (`scale * A V` of a site, or a
+ * difference of weights), so that this is all there is to keep.
  */
 export interface TrainedState {
   /** Index of the stage being trained. */
@@ -65,7 +65,20 @@ export function stateFromBytes(bytes: Uint8Array): TrainedState {
   return { stage: count - 1, finished: factors.slice(0, -1), current: factors[count - 1]! }
 }
 
+const LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1
+
+/** The canonical bytes in parts, none of which is a copy where the machine's own order is the canonical one. */
+function* stateParts(state: TrainedState): Generator<Uint8Array> {
+  if (!LITTLE_ENDIAN) {
+    yield stateBytes(state)
+    return
+  }
+  yield new Uint8Array(new Uint32Array([state.finished.length + 1, state.current.length]).buffer)
+  for (const factor of [...state.finished, state.current])
+    yield new Uint8Array(factor.buffer, factor.byteOffset, factor.byteLength)
+}
+
 /** SHA-256 of the canonical bytes, in hexadecimal: what `close` records carry and every replay must meet. */
-export function stateHash(state: TrainedState): string {
-  return bytesToHex(sha256(stateBytes(state)))
+export function stateHash(state: TrainedState, kernels: ZoKernels = portableKernels): string {
+  return kernels.digest(stateParts(state))
 }

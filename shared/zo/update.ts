@@ -1,5 +1,5 @@
-import { direction } from './direction.ts'
-import type { LoraSpace } from './space.ts'
+import { portableKernels, type Update, type ZoKernels } from './kernels.ts'
+import type { Space } from './space.ts'
 import type { TrainedState } from './state.ts'
 
 export interface DatasetReport {
@@ -28,23 +28,19 @@ export function coefficients(
 }
 
 /**
- * One update of the trained factor: `A <- A - eta * (sum_k ghat_k z_k + gamma A)`. A starts a stage at zero, so A itself is
- * theta - theta_stage and the prox term of DP-ZOSO (arXiv 2402.07818) needs no copy of the centre.
- * Order of operations, for the same bits everywhere: for each coordinate a double sum over k = 0..K-1, plus gamma * a,
- * times eta, taken from a, rounded once to float32. JavaScript has no fused operations.
+ * One update of the trained vector: `A <- A - eta * (scale * sum_k ghat_k z_k + gamma A)`, scale being `directionScale`.
+ * A starts a stage at zero, so A itself is theta - theta_stage and the prox term of DP-ZOSO (arXiv 2402.07818) needs no copy
+ * of the centre.
+ * Order of operations, for the same bits everywhere: for each coordinate a double sum over k = 0..K-1, times scale, plus
+ * gamma * a, times eta, taken from a, rounded once to float32. JavaScript has no fused operations.
  * @returns a new state; the given one is untouched.
  */
 export function applyUpdate(
   state: TrainedState,
   round: number,
-  update: { coefficients: readonly number[]; learningRate: number; prox: number },
-  run: { seed: string; space: LoraSpace },
+  update: Update,
+  run: { seed: string; space: Space },
+  kernels: ZoKernels = portableKernels,
 ): TrainedState {
-  const sum = new Float64Array(state.current.length)
-  update.coefficients.forEach((coefficient, k) => {
-    const z = direction(run.seed, { round, k }, run.space)
-    for (let i = 0; i < sum.length; i++) sum[i]! += z[i]! * coefficient
-  })
-  const current = state.current.map((a, i) => Math.fround(a - update.learningRate * (sum[i]! + update.prox * a)))
-  return { ...state, current }
+  return { ...state, current: kernels.update(state.current, { round, ...update }, run) }
 }

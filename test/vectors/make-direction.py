@@ -1,7 +1,8 @@
-"""Writes direction.json: directions, frozen factors and one replay, from a second implementation (numpy float32, Python
+"""Writes direction.json: directions, frozen factors and one replay, from a second implementation (Python floats and
 integers) that shares no code with shared/zo. Run: python3 test/vectors/make-direction.py > test/vectors/direction.json"""
 import hashlib
 import json
+import math
 import struct
 
 MASK = 0xFFFFFFFF
@@ -83,6 +84,118 @@ for index, stage in enumerate(stages):
         rounds.append({"round": rnd, "coefficients": coefficients, "stateHash": state_hash(finished + [current])})
         rnd += 1
 
+
+
+# Every kind of space, with SHA-256 of what is too long to be written out. All bytes are little-endian.
+def product(values):
+    total = 1
+    for value in values:
+        total *= value
+    return total
+
+
+def low_rank(segment, rnd, k, shape, rank):
+    """Entries of U V; a tensor of one dimension is a column with V = 1."""
+    rows, columns = (shape[0], product(shape[1:])) if len(shape) > 1 else (product(shape), 1)
+    left = signs(SEED, 3, [segment, rnd, k], rows * rank)
+    right = signs(SEED, 4, [segment, rnd, k], rank * columns) if len(shape) > 1 else [1] * rank
+    return [sum(left[i * rank + r] * right[r * columns + j] for r in range(rank))
+            for i in range(rows) for j in range(columns)]
+
+
+def lengths(space):
+    if space["kind"] == "lora":
+        return [(space["rank"] if space["trained"] == "core" else s["inputs"]) * space["rank"] for s in space["sites"]]
+    return [t["kept"] if space["kind"] == "pruned" else product(t["shape"]) for t in space["tensors"]]
+
+
+def direction_of(space, rnd, k):
+    out = []
+    for segment, n in enumerate(lengths(space)):
+        if space["kind"] == "full" and space["directions"]["kind"] == "low-rank":
+            out += low_rank(segment, rnd, k, space["tensors"][segment]["shape"], space["directions"]["rank"])
+        else:
+            out += signs(SEED, 1, [segment, rnd, k], n)
+    return out
+
+
+def scale_of(space):
+    directions = space.get("directions", {})
+    return 1 / math.sqrt(directions["rank"]) if directions.get("kind") == "low-rank" else 1.0
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def floats(values):
+    return struct.pack(f"<{len(values)}f", *values)
+
+
+def plain_floats(n, salt):
+    """Float32 in [-0.5, 0.5): a fixed function of the index."""
+    return [f32(((i + salt) * 2654435761 & MASK) / 2**32 - 0.5) for i in range(n)]
+
+
+def case(name, space):
+    d, rnd, radius, count = sum(lengths(space)), 7, 0.0123, 5
+    center, scale = plain_floats(d, 1), scale_of(space)
+    step = f32(radius * scale)
+    z = [direction_of(space, rnd, k) for k in range(count)]
+    two = [[f32(a + f32(sign * step * x)) for a, x in zip(center, z[k])] for k in range(count) for sign in (1, -1)]
+    one = [center] + two[::2]
+    coefficients = [(5 * k - 7) / 11 for k in range(count)]
+    total = [0.0] * d
+    for k, c in enumerate(coefficients):
+        total = [t + x * c for t, x in zip(total, z[k])]
+    updated = [f32(a - 0.03 * (t * scale + 0.2 * a)) for a, t in zip(center, total)]
+    return {"name": name, "space": space, "round": rnd, "radius": radius, "dimension": d, "first": z[0][:24],
+            "directions": [sha(struct.pack(f"<{d}b", *values)) for values in z],
+            "two": sha(b"".join(map(floats, two))), "one": sha(b"".join(map(floats, one))),
+            "update": {"coefficients": coefficients, "learningRate": 0.03, "prox": 0.2, "current": sha(floats(updated))}}
+
+
+def bitset(tensors):
+    """Keeps entry i of a tensor where (7 i + 3) mod 5 < 2. Returns the hash, and counts what it kept."""
+    bits, start = bytearray((sum(product(t["shape"]) for t in tensors) + 7) // 8), 0
+    for tensor in tensors:
+        n = product(tensor["shape"])
+        kept = [i for i in range(n) if (7 * i + 3) % 5 < 2]
+        for i in kept:
+            bits[(start + i) // 8] |= 1 << (start + i) % 8
+        tensor["kept"] = len(kept)
+        start += n
+    return sha(bytes(bits))
+
+
+def merged(inputs, outputs, rank, columns, start, scale):
+    weight, left = plain_floats(inputs * outputs, 2), plain_floats(inputs * rank, 3)
+    right = signs(SEED, 2, [1, 2, 0], rank * columns)
+    for i in range(inputs):
+        for o in range(outputs):
+            total = 0.0
+            for r in range(rank):
+                total += left[i * rank + r] * right[r * columns + start + o]
+            weight[i * outputs + o] = f32(weight[i * outputs + o] + scale * total)
+    return {"inputs": inputs, "outputs": outputs, "rank": rank, "columns": columns, "from": start, "scale": scale,
+            "weight": sha(floats(weight))}
+
+
+TENSORS = [{"name": "w", "shape": [37, 129]}, {"name": "b", "shape": [129]}, {"name": "conv", "shape": [4, 5, 7]},
+           {"name": "t", "shape": []}, {"name": "v", "shape": [3, 1300]}]
+pruned = [{"name": "w", "shape": [61, 67]}, {"name": "b", "shape": [3]}, {"name": "x", "shape": [9, 130]}]
+mask = bitset(pruned)
+SITES = [{"name": "a", "inputs": 384, "outputs": 1152, "scale": 0.5}, {"name": "b", "inputs": 65, "outputs": 9, "scale": 1}]
+cases = [
+    case("lora factor", {"kind": "lora", "rank": 4, "trained": "factor", "sites": SITES}),
+    case("lora core", {"kind": "lora", "rank": 7, "trained": "core", "sites": SITES}),
+    case("full dense", {"kind": "full", "directions": {"kind": "dense"}, "tensors": TENSORS}),
+    case("full of rank 1", {"kind": "full", "directions": {"kind": "low-rank", "rank": 1}, "tensors": TENSORS}),
+    case("full of rank 3", {"kind": "full", "directions": {"kind": "low-rank", "rank": 3}, "tensors": TENSORS}),
+    case("full of rank 64", {"kind": "full", "directions": {"kind": "low-rank", "rank": 64}, "tensors": TENSORS}),
+    case("pruned", {"kind": "pruned", "tensors": pruned, "mask": mask}),
+]
+
 print(json.dumps({
     "source": "test/vectors/make-direction.py",
     "seed": SEED,
@@ -91,4 +204,6 @@ print(json.dumps({
     "frozenFactors": [{"stage": t, "site": s, "signs": packed(signs(SEED, 2, [s, t, 0], 2 * SPACE["sites"][s]["outputs"]))}
                       for t, s in [(0, 0), (0, 1), (3, 1)]],
     "replay": {"stages": stages, "rounds": rounds},
+    "spaces": cases,
+    "merges": [merged(33, 70, 3, 200, 65, 0.37), merged(5, 9, 64, 9, 0, -1.5)],
 }, indent=1))
