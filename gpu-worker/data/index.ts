@@ -1,2 +1,13 @@
-export { DataError, type DataErrorCode } from './error.ts'
-export { type DataLine, readUnits, type UnitOptions } from './units.ts'
+export { DataError, type DataErrorCode, type DataPlace } from './error.ts'
+export {
+  type CompletionLine,
+  type DataLine,
+  type Form,
+  formOf,
+  type Line,
+  lineFor,
+  type Message,
+  type MessagesLine,
+  type TextLine,
+} from './line.ts'
+export { readUnits, type UnitOptions } from './units.ts'

@@ -55,7 +55,7 @@ describe('readUnits', () => {
     ['a line separator inside a text', `${line('a')}\n${line('b\u2028')}\n`],
   ])('takes %s', async (_, content) => {
     const units = await readUnits(fileOf(content), records)
-    expect(units.flat().map(({ text }) => text.slice(0, 1))).toEqual(['a', 'b'])
+    expect(units.flat().map(({ text }) => text?.slice(0, 1))).toEqual(['a', 'b'])
   })
 
   it('takes any label where none are given', async () => {
@@ -66,6 +66,30 @@ describe('readUnits', () => {
   it('reads a file of many lines', async () => {
     const path = fileOf(Array.from({ length: 20_000 }, (_, i) => line(`text ${i}`.repeat(10))).join('\n'))
     expect(await readUnits(path, records)).toHaveLength(20_000)
+  })
+
+  it('reads each form, and of a line that has several each', async () => {
+    const completion = { prompt: 'p', completion: 'c' }
+    const messages = [
+      { role: 'user', content: 'q' },
+      { role: 'assistant', content: 'a' },
+    ]
+    const text = { text: 't', label: 'ham' }
+    const lines = [
+      completion,
+      { messages },
+      { ...text, ...completion, label: 'ham', note: 1 },
+      { ...text, prompt: 'p' },
+    ]
+    const path = fileOf(lines.map((each) => JSON.stringify(each)).join('\n'))
+    const units = await readUnits(path, records)
+    expect(units).toEqual([[completion], [{ messages }], [{ ...text, ...completion }], [text]])
+  })
+
+  it('makes a unit of all lines of one user in every form', async () => {
+    const completion = (user: string) => JSON.stringify({ prompt: 'p', completion: 'c', user })
+    const units = await readUnits(fileOf([completion('u'), completion('v'), completion('u')].join('\n')), users)
+    expect(units.map((lines) => lines.length)).toEqual([2, 1])
   })
 
   const good = line('fine', 'ham', 'u')
@@ -85,6 +109,35 @@ describe('readUnits', () => {
   ] as const)('refuses with %s on line %i and says nothing of it', async (code, number, bad, options) => {
     const error = await failure(fileOf(`${good}\n${bad}\n${good}\n`), options)
     expect({ code: error.code, line: error.line }).toEqual({ code, line: number })
+    expect(inspect(error, { depth: null, showHidden: true })).not.toContain(SENTINEL)
+  })
+
+  const conversation = (...messages: unknown[]) => JSON.stringify({ messages, user: 'u' })
+  const ask = { role: 'user', content: SENTINEL }
+  const answer = { role: 'assistant', content: SENTINEL }
+  it.each([
+    ['missing_field', 'label', JSON.stringify({ text: SENTINEL }), null],
+    ['missing_field', 'text', JSON.stringify({ [SENTINEL]: 1 }), null],
+    ['missing_field', 'text', `{"__proto__":{"text":"${SENTINEL}","label":"ham"}}`, null],
+    ['missing_field', 'completion', JSON.stringify({ prompt: SENTINEL }), null],
+    ['missing_field', 'prompt', JSON.stringify({ completion: SENTINEL }), null],
+    ['missing_field', 'prompt', line(SENTINEL), 'completion'],
+    ['missing_field', 'text', JSON.stringify({ prompt: SENTINEL, completion: 'c' }), 'text'],
+    ['missing_field', 'messages', conversation(), null],
+    ['missing_field', 'messages', JSON.stringify({ messages: SENTINEL }), null],
+    ['missing_field', 'messages', line(SENTINEL), 'messages'],
+    ['missing_field', 'messages[1].content', conversation(ask, { role: 'assistant' }), null],
+    ['missing_field', 'messages[0].content', conversation({ role: 'user', content: [SENTINEL] }, answer), null],
+    ['missing_field', 'messages[0].role', conversation({ role: '', content: SENTINEL }, answer), null],
+    ['unsupported_field', 'messages[0]', conversation({ ...ask, [SENTINEL]: SENTINEL }, answer), null],
+    ['last_not_assistant', 'messages', conversation(ask, answer, ask), null],
+    ['unknown_label', 'label', line(SENTINEL, SENTINEL), null],
+    ['missing_user', 'user', line(SENTINEL), null],
+  ] as const)('refuses with %s at %s and says nothing of the line', async (code, field, bad, form) => {
+    const first = form === null ? `${good}\n` : ''
+    const error = await failure(fileOf(`${first}${bad}\n`), { ...(code === 'missing_user' ? users : records), form })
+    expect({ code: error.code, line: error.line, field: error.field }).toEqual({ code, line: first ? 2 : 1, field })
+    expect(error.message).toContain(`: ${code} (${field})`)
     expect(inspect(error, { depth: null, showHidden: true })).not.toContain(SENTINEL)
   })
 

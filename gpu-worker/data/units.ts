@@ -1,48 +1,16 @@
 import { createReadStream } from 'node:fs'
 import { access, constants, stat } from 'node:fs/promises'
-import { DataError, type DataErrorCode } from './error.ts'
-
-/** One line of a data file, as the engine wants it. */
-export interface DataLine {
-  readonly text: string
-  readonly label: string
-}
+import { DataError } from './error.ts'
+import type { DataLine, Form } from './line.ts'
+import { type ParsedLine, parseLine } from './parse.ts'
 
 export interface UnitOptions {
   /** What neighbouring datasets differ in: a line, or all lines of one user. */
   readonly unit: 'record' | 'user'
-  /** Labels that may occur; `null` takes any. */
+  /** Labels that may occur beside a text; `null` takes any. */
   readonly labels: readonly string[] | null
-}
-
-interface ParsedLine extends DataLine {
-  readonly user: string | undefined
-}
-
-/** Reads a field of a parsed line as text. */
-const textOf = (line: object, field: string): string | undefined => {
-  const value: unknown = Object.hasOwn(line, field) ? Reflect.get(line, field) : undefined
-  return typeof value === 'string' ? value : undefined
-}
-
-/** @returns the line, or what is wrong with it: the parser's own message would repeat its content. */
-function parseLine(
-  source: string,
-  options: UnitOptions,
-  labels: ReadonlySet<string> | null,
-): ParsedLine | DataErrorCode {
-  let value: unknown
-  try {
-    value = JSON.parse(source)
-  } catch {
-    return 'malformed_json'
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'malformed_json'
-  const [text, label, user] = [textOf(value, 'text'), textOf(value, 'label'), textOf(value, 'user')]
-  if (text === undefined || label === undefined) return 'missing_field'
-  if (labels && !labels.has(label)) return 'unknown_label'
-  if (options.unit === 'user' && !user) return 'missing_user'
-  return { text, label, user }
+  /** Form that every line must have; left out or `null`: a line may have any. */
+  readonly form?: Form | null
 }
 
 const BYTE_ORDER_MARK = '\uFEFF'
@@ -79,34 +47,36 @@ async function requireFile(path: string): Promise<void> {
 
 /** Parsed lines in order. A blank line is allowed at the end of the file only. @throws DataError */
 async function* parsedLines(path: string, options: UnitOptions): AsyncGenerator<ParsedLine> {
-  const labels = options.labels && new Set(options.labels)
+  const { unit, labels, form = null } = options
+  const rules = { unit, labels: labels && new Set(labels), form }
   let blank: number | undefined
   for await (const { number, source } of linesOf(path)) {
-    if (blank !== undefined) throw new DataError('malformed_json', path, blank)
+    if (blank !== undefined) throw new DataError('malformed_json', path, { line: blank })
     if (source.trim() === '') {
       blank = number
       continue
     }
-    const parsed = parseLine(source, options, labels)
-    if (typeof parsed === 'string') throw new DataError(parsed, path, number)
+    const parsed = parseLine(source, rules)
+    if ('code' in parsed) throw new DataError(parsed.code, path, { ...parsed, line: number })
     yield parsed
   }
 }
 
 /**
- * Reads a JSONL file of `{"text", "label", "user"?}` lines as units: what is sampled, clipped and protected as one.
- * Streams the file; units come in the order in which they first occur, the lines of a unit in file order.
+ * Reads a JSONL file as units: what is sampled, clipped and protected as one. A line has the fields of a form, `{text,
+ * label}`, `{prompt, completion}` or `{messages}`, and the `user` it belongs to where units are users. Streams the
+ * file; units come in the order in which they first occur, the lines of a unit in file order.
  * @example const units = await readUnits('mail.jsonl', { unit: 'user', labels: ['ham', 'spam'] })
  * @throws DataError on the first line that is not as it should be.
  */
 export async function readUnits(path: string, options: UnitOptions): Promise<DataLine[][]> {
   await requireFile(path)
   const units = new Map<string | number, DataLine[]>()
-  for await (const { text, label, user } of parsedLines(path, options)) {
+  for await (const { line, user } of parsedLines(path, options)) {
     const key = options.unit === 'user' ? user! : units.size
     const lines = units.get(key)
-    if (lines) lines.push({ text, label })
-    else units.set(key, [{ text, label }])
+    if (lines) lines.push(line)
+    else units.set(key, [line])
   }
   if (units.size === 0) throw new DataError('empty_file', path)
   return [...units.values()]

@@ -3,12 +3,12 @@ import {
   budgetSchema,
   HexHash,
   Identifier,
-  loraSpaceSchema,
   mechanismEventSchema,
-  promptClassificationSchema,
   runSpecSchema,
+  spaceSchema,
   stageRequestSchema,
   stageSchema,
+  taskSchema,
 } from './spec.ts'
 
 // --- datasets ---
@@ -103,8 +103,8 @@ export const modelSchema = z
 export const runRequestSchema = z
   .strictObject({
     model: HexHash,
-    task: promptClassificationSchema,
-    space: loraSpaceSchema,
+    task: taskSchema,
+    space: spaceSchema,
     stages: z.array(stageRequestSchema).min(1).max(64),
     datasets: z.array(Identifier).min(1).max(1000),
     budget: budgetSchema,

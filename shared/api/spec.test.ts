@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { smallRequest } from '../../test/rehearsal/request.ts'
-import { envelopeOf, leaseSchema, promptClassificationSchema, runRequestSchema, stageSchema } from './index.ts'
+import {
+  envelopeOf,
+  leaseSchema,
+  type PromptClassification,
+  promptClassificationSchema,
+  runRequestSchema,
+  stageSchema,
+  taskSchema,
+} from './index.ts'
 
 const small = smallRequest({ model: 'a'.repeat(64), datasets: ['north'] })
 const takes = (change: object) => runRequestSchema.safeParse({ ...small, ...change }).success
@@ -45,7 +53,7 @@ describe('the numbers of a request', () => {
 })
 
 describe('labels', () => {
-  const { labels: _, ...task } = small.task
+  const { labels: _, ...task } = small.task as PromptClassification
   const parse = (labels: string) =>
     promptClassificationSchema.safeParse({ ...task, labels: JSON.parse(labels) as unknown })
 
@@ -59,6 +67,46 @@ describe('labels', () => {
 
   it.each(['{"a":"x"}', '{"a":"x","b":1}', '{"a":"x","":"y"}', 'null', '3', '[]'])('are refused as %s', (labels) => {
     expect(parse(labels).success).toBe(false)
+  })
+})
+
+describe('a task', () => {
+  const lengths = { maxTokens: 32, buckets: [16, 32] }
+  const sequence = { kind: 'sequence-classification', labels: { a: 0, b: 2 }, ...lengths }
+  const completion = { kind: 'causal-lm', format: 'completion', maxCompletionTokens: 8, appendEnd: false, ...lengths }
+  const { appendEnd: _, ...messages } = { ...completion, format: 'messages' }
+  const accepts = (task: object) => taskSchema.safeParse(task).success && takes({ task })
+
+  it.each([
+    ['sequence classification', sequence],
+    ['completions', completion],
+    ['messages', messages],
+  ])('may be of %s, as it is', (_, task) => {
+    expect(taskSchema.parse(task)).toEqual(task)
+    expect(takes({ task })).toBe(true)
+  })
+
+  it('of completions ends them, where it does not say otherwise', () => {
+    const { appendEnd: _, ...silent } = completion
+    expect(taskSchema.parse(silent)).toEqual({ ...silent, appendEnd: true })
+  })
+
+  it.each([
+    ['two labels of one class', { ...sequence, labels: { a: 1, b: 1 } }],
+    ['a class below 0', { ...sequence, labels: { a: -1, b: 1 } }],
+    ['a word for a class', { ...sequence, labels: { a: 'x', b: 'y' } }],
+    ['one label', { ...sequence, labels: { a: 0 } }],
+    ['labels that vanish', { ...sequence, labels: JSON.parse('{"a":0,"b":1,"__proto__":2}') }],
+    ['buckets that do not ascend', { ...completion, buckets: [16, 16, 32] }],
+    ['buckets that end elsewhere', { ...messages, buckets: [16] }],
+    ['no room for a prompt', { ...messages, maxCompletionTokens: 32 }],
+    ['messages with an end of their own', { ...messages, appendEnd: true }],
+    ['no format', { ...completion, format: undefined }],
+    ['a format of another kind', { ...sequence, format: 'messages' }],
+    ['an unknown kind', { ...sequence, kind: 'regression' }],
+    ['a field of another kind', { ...messages, labels: { a: 0, b: 1 } }],
+  ])('may not have %s', (_, task) => {
+    expect(accepts(task)).toBe(false)
   })
 })
 

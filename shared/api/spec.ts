@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { spaceDimension } from '../zo/space.ts'
+import { RANK_MAX, type Space, spaceDimension } from '../zo/space.ts'
 
 /** SHA-256 in lower-case hexadecimal. */
 export const HexHash = z.string().regex(/^[0-9a-f]{64}$/)
@@ -42,30 +42,86 @@ const loraSiteSchema = z.strictObject({
   scale,
 })
 
+/** Tensors or sites of a space: more than the largest models have. */
+const SEGMENTS_MAX = 2000
+const rank = z.int().min(1).max(RANK_MAX)
+const namedOnce = (named: readonly { name: string }[]) => new Set(named.map(({ name }) => name)).size === named.length
+const fits = (space: Space) => spaceDimension(space) <= DIMENSION_MAX
+const TOO_MANY = 'too many trained coordinates'
+
 export const loraSpaceSchema = z
   .strictObject({
     kind: z.literal('lora'),
-    rank: z.int().min(1).max(64),
-    sites: z.array(loraSiteSchema).min(1).max(2000),
+    rank,
+    trained: z
+      .enum(['factor', 'core'])
+      .default('factor')
+      .describe(
+        'factor: A of A V, V seeded signs. core: R of U R V, U and V singular bases of the base weight (LoRA-XS).',
+      ),
+    sites: z.array(loraSiteSchema).min(1).max(SEGMENTS_MAX),
   })
+  .refine((space) => namedOnce(space.sites), 'two sites share a name')
   .refine(
-    (space) => new Set(space.sites.map((site) => site.name)).size === space.sites.length,
-    'two sites share a name',
+    ({ trained, rank, sites }) =>
+      trained === 'factor' || sites.every(({ inputs, outputs }) => rank <= Math.min(inputs, outputs)),
+    'a core is no larger than its weight',
   )
-  .refine((space) => spaceDimension(space) <= DIMENSION_MAX, 'too many trained coordinates')
-  .meta({ id: 'LoraSpace', description: 'W + scale * A V at each site: V frozen for a stage, A trained.' })
+  .refine(fits, TOO_MANY)
+  .meta({ id: 'LoraSpace', description: 'W + scale * A V or W + scale * U R V at each site; A or R is trained.' })
+
+const weightTensorSchema = z.strictObject({
+  name: z.string().min(1).max(200),
+  shape: z.array(z.int().positive().max(DIMENSION_MAX)).max(8),
+})
+
+export const fullSpaceSchema = z
+  .strictObject({
+    kind: z.literal('full'),
+    directions: z
+      .discriminatedUnion('kind', [
+        z.strictObject({ kind: z.literal('dense') }),
+        z.strictObject({ kind: z.literal('low-rank'), rank }),
+      ])
+      .describe('dense: a sign for each entry. low-rank: U V of seeded signs over sqrt(rank), for each tensor.'),
+    tensors: z.array(weightTensorSchema).min(1).max(SEGMENTS_MAX),
+  })
+  .refine((space) => namedOnce(space.tensors), 'two tensors share a name')
+  .refine(fits, TOO_MANY)
+  .meta({ id: 'FullSpace', description: 'Whole weight tensors; the difference from the base is trained.' })
+
+export const spaceSchema = z.discriminatedUnion('kind', [loraSpaceSchema, fullSpaceSchema]).meta({ id: 'Space' })
 
 /** `__proto__` is no key of a record: zod would drop it in silence, and the spec would be another than the one asked for. */
-function refuseProto(labels: Record<string, string>, context: z.RefinementCtx): Record<string, string> {
+function refuseProto(labels: unknown, context: z.RefinementCtx): unknown {
   if (typeof labels === 'object' && labels !== null && Object.hasOwn(labels, '__proto__')) {
     context.addIssue({ code: 'custom', message: '__proto__ is no label' })
   }
   return labels
 }
 
-const labelsSchema = z
-  .record(z.string().min(1).max(100), z.string().min(1).max(100))
-  .refine((labels) => Object.keys(labels).length >= 2, 'at least two labels')
+/** A record from a label in the data to what the model answers for it. */
+const labelsTo = <Value extends z.ZodType<string | number>>(value: Value) =>
+  z.preprocess(
+    refuseProto,
+    z
+      .record(z.string().min(1).max(100), value)
+      .refine((labels) => Object.keys(labels).length >= 2, 'at least two labels'),
+  )
+
+const lengthsShape = {
+  maxTokens: z.int().min(8).max(8192).describe('What is longer is cut: special tokens, template and end token stay.'),
+  buckets: z
+    .array(z.int().positive())
+    .min(1)
+    .max(16)
+    .describe(
+      'Fixed lengths, ascending, the last equal to maxTokens; a record is padded to the smallest that holds it.',
+    ),
+}
+const bucketsAscend = (task: { maxTokens: number; buckets: number[] }): boolean =>
+  task.buckets.at(-1) === task.maxTokens && task.buckets.every((b, i, all) => i === 0 || b > (all[i - 1] ?? 0))
+const ASCEND = 'buckets ascend and end at maxTokens'
 
 export const promptClassificationSchema = z
   .strictObject({
@@ -78,24 +134,68 @@ export const promptClassificationSchema = z
         'holds {text} once and {mask} once',
       )
       .describe('Holds {text} and {mask} once each; special tokens are added by the tokenizer.'),
-    labels: z
-      .preprocess(refuseProto, labelsSchema)
-      .describe('Label in the data -> label word, one token of the model.'),
-    maxTokens: z.int().min(8).max(8192),
-    buckets: z
-      .array(z.int().positive())
-      .min(1)
-      .max(16)
-      .describe(
-        'Fixed lengths, ascending, the last equal to maxTokens; a record is padded to the smallest that holds it.',
-      ),
+    labels: labelsTo(z.string().min(1).max(100)).describe('Label in the data -> label word, one token of the model.'),
+    ...lengthsShape,
   })
-  .refine(
-    (task) =>
-      task.buckets.at(-1) === task.maxTokens && task.buckets.every((b, i, all) => i === 0 || b > (all[i - 1] ?? 0)),
-    'buckets ascend and end at maxTokens',
-  )
-  .meta({ id: 'PromptClassification' })
+  .refine(bucketsAscend, ASCEND)
+  .meta({ id: 'PromptClassification', description: 'Lines {text, label}: which label word stands at the mask.' })
+
+export const sequenceClassificationSchema = z
+  .strictObject({
+    kind: z.literal('sequence-classification'),
+    labels: labelsTo(z.int().nonnegative().max(65_535))
+      .refine(
+        (labels) => new Set(Object.values(labels)).size === Object.keys(labels).length,
+        'two labels are one class',
+      )
+      .describe("Label in the data -> class of the model's head, counted from 0."),
+    ...lengthsShape,
+  })
+  .refine(bucketsAscend, ASCEND)
+  .meta({ id: 'SequenceClassification', description: 'Lines {text, label}: which class the head of the model says.' })
+
+const causalShape = {
+  kind: z.literal('causal-lm'),
+  ...lengthsShape,
+  maxCompletionTokens: z
+    .int()
+    .positive()
+    .max(8191)
+    .describe('A completion is cut here, at its end; a prompt is cut at its beginning to what room is left.'),
+}
+const leavesRoom = (task: { maxTokens: number; maxCompletionTokens: number }): boolean =>
+  task.maxCompletionTokens < task.maxTokens
+const ROOM = 'maxCompletionTokens leaves no room for a prompt within maxTokens'
+
+export const completionLmSchema = z
+  .strictObject({
+    ...causalShape,
+    format: z.literal('completion'),
+    appendEnd: z.boolean().default(true).describe("The model's end token is the last one of each completion."),
+  })
+  .refine(bucketsAscend, ASCEND)
+  .refine(leavesRoom, ROOM)
+  .meta({
+    id: 'CompletionLm',
+    description: 'Lines {prompt, completion}: the mean loss of the tokens of the completion.',
+  })
+
+export const messagesLmSchema = z
+  .strictObject({ ...causalShape, format: z.literal('messages') })
+  .refine(bucketsAscend, ASCEND)
+  .refine(leavesRoom, ROOM)
+  .meta({
+    id: 'MessagesLm',
+    description: "Lines {messages}: the mean loss of the assistant's last message, in the model's chat template.",
+  })
+
+export const taskSchema = z
+  .discriminatedUnion('kind', [
+    promptClassificationSchema,
+    sequenceClassificationSchema,
+    z.discriminatedUnion('format', [completionLmSchema, messagesLmSchema]),
+  ])
+  .meta({ id: 'Task', description: 'What a record is, and what its loss is.' })
 
 const stageShape = {
   rounds: z.int().min(1).max(1_000_000),
@@ -127,8 +227,8 @@ export const runSpecSchema = z
   .strictObject({
     version: z.literal(1),
     model: HexHash.describe('Hash of the model manifest.'),
-    task: promptClassificationSchema,
-    space: loraSpaceSchema,
+    task: taskSchema,
+    space: spaceSchema,
     clipping: z.literal('joint'),
     stages: z.array(stageSchema).min(1).max(64),
     datasets: z
@@ -181,4 +281,8 @@ export function envelopeOf(spec: Pick<RunSpec, 'spareCharges'> & { stages: reado
     Math.min(spec.spareCharges, Math.max(SPARES_LEAST, Math.ceil((spec.spareCharges * count) / rounds)))
   return [...mechanisms.values()].map(({ event, count }) => ({ event, count: count + spares(count) }))
 }
-export type Task = z.infer<typeof promptClassificationSchema>
+export type Task = z.infer<typeof taskSchema>
+export type PromptClassification = z.infer<typeof promptClassificationSchema>
+export type SequenceClassification = z.infer<typeof sequenceClassificationSchema>
+/** Causal language modelling, by the form of the lines. */
+export type CausalLm = z.infer<typeof completionLmSchema> | z.infer<typeof messagesLmSchema>

@@ -1,0 +1,65 @@
+import { z } from 'zod'
+import type { Task } from '../../shared/api/spec.ts'
+
+/** One turn of a conversation. Roles are the chat template's business. */
+export interface Message {
+  readonly role: string
+  readonly content: string
+}
+
+export interface TextLine {
+  readonly text: string
+  /** As the data have it; a line without one has logits, but no loss. */
+  readonly label?: string
+}
+
+export interface CompletionLine {
+  readonly prompt: string
+  readonly completion: string
+}
+
+export interface MessagesLine {
+  /** The last one is the assistant's: the loss is its. */
+  readonly messages: readonly Message[]
+}
+
+/** One record, as a task takes it. */
+export type Line = TextLine | CompletionLine | MessagesLine
+
+/** How the lines of a file are written. */
+export type Form = 'text' | 'completion' | 'messages'
+
+/** The form of line that a task takes. */
+export function formOf(task: Task): Form {
+  return task.kind === 'causal-lm' ? task.format : 'text'
+}
+
+/** One line of a data file: the fields of each form that it has whole. */
+export type DataLine = Partial<TextLine & CompletionLine & MessagesLine>
+
+/** A line in the form that a task takes, or null where it lacks that form. */
+export function lineFor(task: Task, { text, label, prompt, completion, messages }: DataLine): Line | null {
+  switch (formOf(task)) {
+    case 'text':
+      return text === undefined || label === undefined ? null : { text, label }
+    case 'completion':
+      return prompt === undefined || completion === undefined ? null : { prompt, completion }
+    case 'messages':
+      return messages === undefined ? null : { messages }
+  }
+}
+
+/**
+ * What a line of each form holds. A line may hold more beside it; a message may not, since a template could read tool
+ * calls or a name, and a record that silently lost them would be another than the owner wrote.
+ */
+export const FORMS = {
+  text: z.object({ text: z.string(), label: z.string() }),
+  completion: z.object({ prompt: z.string(), completion: z.string() }),
+  messages: z.object({
+    messages: z
+      .array(z.strictObject({ role: z.string().min(1), content: z.string() }))
+      .min(1)
+      .refine((messages) => messages.at(-1)?.role === 'assistant', { params: { code: 'last_not_assistant' } }),
+  }),
+} as const satisfies Record<Form, z.ZodType>

@@ -1,0 +1,3 @@
+export type { EncodedRecord, Outputs, PreparedTask } from './record.ts'
+export { prepareTask } from './task.ts'
+export { loadTokenizer, type ModelTokenizer } from './tokenizer.ts'
