@@ -1,0 +1,155 @@
+import {
+  lowRankFactors,
+  matrixShape,
+  type Space,
+  STREAMS,
+  segmentLengths,
+  segmentOffsets,
+  spaceDimension,
+  streamKey,
+  type WeightTensor,
+} from '../../../shared/zo/index.ts'
+import { KernelMemory, rounded, SCRATCH } from './memory.ts'
+
+/** One segment of one direction. */
+export interface DirectionAt {
+  readonly seed: string
+  readonly round: number
+  readonly k: number
+  readonly segment: number
+}
+
+/** Turns the generator to a segment of a dense direction. */
+export function selectStream(memory: KernelMemory, { seed, segment, round, k }: DirectionAt): void {
+  const [a, b, c, d] = streamKey(seed, STREAMS.direction)
+  memory.run.stream(a, b, c, d, segment, round, k)
+}
+
+/** out <- center + step * z over a whole segment, as `perturb` of shared/zo. All vectors lie in the memory. */
+export function perturbSegment(
+  memory: KernelMemory,
+  vectors: { readonly out: Float32Array; readonly center: Float32Array },
+  at: DirectionAt,
+  step: number,
+): void {
+  selectStream(memory, at)
+  memory.run.perturb(vectors.out.byteOffset, vectors.center.byteOffset, vectors.out.length, step, SCRATCH)
+}
+
+/** Both sides at once. */
+export function perturbPair(
+  memory: KernelMemory,
+  vectors: { readonly plus: Float32Array; readonly minus: Float32Array; readonly center: Float32Array },
+  at: DirectionAt,
+  step: number,
+): void {
+  const { plus, minus, center } = vectors
+  selectStream(memory, at)
+  memory.run.perturbPair(plus.byteOffset, minus.byteOffset, center.byteOffset, plus.length, step, SCRATCH)
+}
+
+/** The same for the kept entries of a tensor; the others are left. */
+export function perturbKept(
+  memory: KernelMemory,
+  vectors: { readonly out: Float32Array; readonly center: Float32Array; readonly kept: Uint32Array },
+  at: DirectionAt,
+  step: number,
+): void {
+  const { out, center, kept } = vectors
+  selectStream(memory, at)
+  memory.run.perturbKept(out.byteOffset, center.byteOffset, kept.byteOffset, kept.length, step, SCRATCH)
+}
+
+/**
+ * Directions and perturbed vectors of a space of dense directions, a whole vector at a time: what the factors of a `lora`
+ * space want, which are small.
+ */
+export class VectorKernels {
+  readonly #memory: KernelMemory
+  readonly #center: Float32Array
+  readonly #out: Float32Array
+  readonly #segments: readonly { readonly offset: number; readonly length: number }[]
+  readonly #seed: string
+
+  constructor(run: { readonly seed: string; readonly space: Space }) {
+    const dimension = spaceDimension(run.space)
+    const lengths = segmentLengths(run.space)
+    this.#seed = run.seed
+    this.#segments = segmentOffsets(run.space).map((offset, segment) => ({ offset, length: lengths[segment]! }))
+    this.#memory = new KernelMemory(2 * rounded(4 * dimension))
+    this.#center = this.#memory.floats(dimension)
+    this.#out = this.#memory.floats(dimension)
+  }
+
+  /** z_k of a round, as `direction` of shared/zo. */
+  direction(at: { readonly round: number; readonly k: number }): Int8Array {
+    const { run } = this.#memory
+    const made = new Int8Array(this.#out.buffer, this.#out.byteOffset, this.#out.length)
+    this.#segments.forEach(({ offset, length }, segment) => {
+      selectStream(this.#memory, { seed: this.#seed, segment, ...at })
+      run.signs(made.byteOffset + offset, length, SCRATCH)
+    })
+    return made.slice()
+  }
+
+  /** center + step * z_k, as `perturb` of shared/zo. */
+  perturb(center: Float32Array, at: { readonly round: number; readonly k: number }, step: number): Float32Array {
+    const { run } = this.#memory
+    this.#center.set(center)
+    this.#segments.forEach(({ offset, length }, segment) => {
+      selectStream(this.#memory, { seed: this.#seed, segment, ...at })
+      const [out, from] = [this.#out.byteOffset + 4 * offset, this.#center.byteOffset + 4 * offset]
+      run.perturb(out, from, length, step, SCRATCH)
+    })
+    return this.#out.slice()
+  }
+}
+
+/** Room for the factors of one low-rank direction. */
+export interface LowRankRoom {
+  readonly left: Int8Array
+  readonly right: Float32Array
+}
+
+/** What the largest of some tensors needs, in bytes. */
+export function lowRankBytes(tensors: readonly WeightTensor[], rank: number): number {
+  const sizes = tensors.map(matrixShape)
+  return (
+    rounded(rank * most(sizes.map(({ rows }) => rows))) + rounded(4 * rank * most(sizes.map(({ columns }) => columns)))
+  )
+}
+
+const most = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), 0)
+
+export function lowRankRoom(memory: KernelMemory, tensors: readonly WeightTensor[], rank: number): LowRankRoom {
+  const sizes = tensors.map(matrixShape)
+  return {
+    left: memory.bytes(new Int8Array(rank * most(sizes.map(({ rows }) => rows)))),
+    right: memory.floats(rank * most(sizes.map(({ columns }) => columns))),
+  }
+}
+
+/** out <- center + step * U V over a whole tensor. */
+export function perturbLowRank(
+  memory: KernelMemory,
+  vectors: { readonly out: Float32Array; readonly center: Float32Array; readonly room: LowRankRoom },
+  at: DirectionAt & { readonly tensor: WeightTensor; readonly rank: number },
+  step: number,
+): void {
+  const { out, center, room } = vectors
+  const { seed, tensor, rank } = at
+  const { left, right } = lowRankFactors(seed, at, { tensor, rank })
+  const { rows, columns } = matrixShape(tensor)
+  room.left.set(left)
+  room.right.set(right)
+  memory.run.perturbLowRank(
+    out.byteOffset,
+    center.byteOffset,
+    room.left.byteOffset,
+    room.right.byteOffset,
+    rows,
+    columns,
+    rank,
+    step,
+  )
+}
