@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { LossOracle } from '../gpu-worker/release.ts'
 import { calibrateNoise } from '../shared/privacy/index.ts'
-import type { LoraSpace, Stage } from '../shared/zo/index.ts'
+import { groupCount, type LoraSpace, perturbedFactors, type Stage } from '../shared/zo/index.ts'
 import type { Mail, MailSplit } from './mail/index.ts'
 import { type Score, score } from './score.ts'
 import { simulate } from './simulate.ts'
@@ -55,22 +55,30 @@ export async function bagOfWords(
   seed: string,
   onRound: () => void = () => {},
 ): Promise<Score> {
+  const space: LoraSpace = {
+    kind: 'lora',
+    rank: 1,
+    trained: 'factor',
+    sites: [{ name: 'words', inputs: WIDTH, outputs: 1, scale: 1 }],
+  }
   const oracle: LossOracle<Document> = {
-    losses: async (documents, groups) =>
-      Float32Array.from(
+    losses: async (documents, at) => {
+      const vectors = perturbedFactors(at, { seed, space })
+      const groups = Array.from({ length: groupCount(at) }, (_, g) => vectors.subarray(g * WIDTH, (g + 1) * WIDTH))
+      return Float32Array.from(
         documents.flatMap((document) =>
           groups.map((weights) =>
             Math.log1p(Math.exp(document.label === 'spam' ? -margin(document, weights) : margin(document, weights))),
           ),
         ),
-      ),
+      )
+    },
   }
   const { noiseMultiplier } = calibrateNoise({
     targetEpsilon: budget.epsilon,
     delta: budget.delta,
     stages: [{ samplingRate: METHOD.samplingRate, rounds: METHOD.rounds }],
   })
-  const space: LoraSpace = { kind: 'lora', rank: 1, sites: [{ name: 'words', inputs: WIDTH, outputs: 1, scale: 1 }] }
   const stage: Stage = { ...METHOD, noiseMultiplier }
   const datasets = Object.values(split.mailboxes).map((mails) => mails.map((mail) => [readDocument(mail)]))
   const { current } = await simulate({ seed, space, stages: [stage], datasets, oracle, onRound })

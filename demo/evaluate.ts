@@ -1,5 +1,5 @@
 import { inspectModel, openEngine } from '../gpu-worker/engine/index.ts'
-import type { LoraSpace, TrainedState } from '../shared/zo/index.ts'
+import type { LoraSpace, Space, TrainedState } from '../shared/zo/index.ts'
 import type { Mail } from './mail/index.ts'
 import { type Score, score } from './score.ts'
 import { METHOD, MODEL_FOLDER, TASK } from './settings.ts'
@@ -12,16 +12,16 @@ export async function demoSpace(): Promise<LoraSpace> {
     if (!site) throw new Error(`the model has no site ${name}; it has ${sites.map((each) => each.name).join(', ')}`)
     return { name, inputs: site.inputs, outputs: site.outputs, scale }
   })
-  return { kind: 'lora', rank: METHOD.rank, sites: chosen }
+  return { kind: 'lora', rank: METHOD.rank, trained: 'factor', sites: chosen }
 }
 
-export const openDemoEngine = (space: LoraSpace, seed: string, threads = 2) =>
+export const openDemoEngine = (space: Space, seed: string, threads = 2) =>
   openEngine({ modelDir: MODEL_FOLDER, task: TASK, space, seed, threads })
 export type DemoEngine = Awaited<ReturnType<typeof openDemoEngine>>
 
 /** Mails as the engine reads them. */
 export const encodeMails = (engine: DemoEngine, mails: readonly Mail[]) =>
-  mails.map(({ text, label }) => ({ encoded: engine.encode(text), label }))
+  mails.map(({ text, label }) => engine.encode({ text, label }))
 
 /** Accuracy and AUC of a trained state on the held-out mails. */
 export async function evaluate(engine: DemoEngine, state: TrainedState, mails: readonly Mail[]): Promise<Score> {

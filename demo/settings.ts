@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import type { RunRequest } from '../shared/api/index.ts'
+import type { PromptClassification, RunRequest } from '../shared/api/index.ts'
 import type { LoraSpace } from '../shared/zo/index.ts'
 
 /** What the demo trains and spends; see docs/benchmarks.md for how the numbers were found. */
@@ -10,7 +10,7 @@ export const BUDGET = { epsilon: 4, delta: 1e-5 }
 export const LIFETIME_BUDGET = { epsilon: 8, delta: 1e-5 }
 export const MAILBOXES = ['north', 'east', 'west'] as const
 
-export const TASK: RunRequest['task'] = {
+export const TASK: PromptClassification = {
   kind: 'prompt-classification',
   template: 'about {mask} : {text}',
   labels: { ham: 'work', spam: 'money' },

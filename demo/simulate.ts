@@ -4,9 +4,9 @@ import { composeRelease, type ReleaseInput } from '../gpu-worker/release.ts'
 import {
   advance,
   coefficients,
-  type LoraSpace,
   type ReplayPoint,
   replayStart,
+  type Space,
   type Stage,
   totalRounds,
 } from '../shared/zo/index.ts'
@@ -14,7 +14,7 @@ import {
 /** A run in one process, without coordinator or log: for comparisons only. */
 export interface Simulation<Line> {
   readonly seed: string
-  readonly space: LoraSpace
+  readonly space: Space
   readonly stages: readonly Stage[]
   /** Units of each dataset. */
   readonly datasets: readonly (readonly (readonly Line[])[])[]

@@ -19,6 +19,8 @@ export interface Coordinator {
   model(id: string): Promise<z.infer<typeof modelSchema>>
   /** Bytes behind a signed URL of the store. */
   download(url: string): Promise<Uint8Array>
+  /** The same piece by piece, for files that are larger than memory. @throws WorkerError `unreachable` where it breaks off. */
+  stream(url: string): AsyncIterable<Uint8Array>
   /** Sends a report's bytes as they are. `dropped`: the coordinator wants it no more. */
   report(lease: string, body: string): Promise<'accepted' | 'dropped'>
 }
@@ -91,6 +93,7 @@ export function connectCoordinator(base: string, token: string, signal: AbortSig
       if (!isOk(answer)) throw new WorkerError('unreachable', `the store answered ${answer.status}`)
       return answer.body
     },
+    stream: (url) => streamOf(new URL(url, base), signal),
     report: async (lease, body) => {
       const answer = await request('PUT', `/v1/leases/${encodeURIComponent(lease)}/report`, body)
       if (isOk(answer)) return 'accepted'
@@ -110,7 +113,26 @@ async function reach(url: URL, init: RequestInit): Promise<Answer> {
   }
 }
 
-const isOk = ({ status }: Answer): boolean => status >= 200 && status < 300
+/** A body that may take hours: it is given up after silence, not after a time. */
+async function* streamOf(url: URL, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const silence = new AbortController()
+  const timer = setTimeout(() => silence.abort(), TIMEOUT_MS)
+  try {
+    const response = await fetch(url, { redirect: 'error', signal: AbortSignal.any([signal, silence.signal]) })
+    if (!isOk(response) || !response.body) throw new WorkerError('unreachable', `the store answered ${response.status}`)
+    for await (const bytes of response.body) {
+      timer.refresh()
+      yield bytes
+    }
+  } catch (cause) {
+    if (cause instanceof WorkerError) throw cause
+    throw new WorkerError('unreachable', `${url.origin} can not be reached`, cause)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+const isOk = ({ status }: { readonly status: number }): boolean => status >= 200 && status < 300
 
 function jsonOf({ body }: Answer): unknown {
   if (body.length > JSON_BYTES) return undefined

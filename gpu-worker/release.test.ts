@@ -1,10 +1,23 @@
 import { randomFillSync } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { clipJoint, noiseDeviation, poissonSample, roundedNormals } from '../shared/privacy/index.ts'
-import { direction, initialState, type LoraSpace, type Stage, spaceDimension } from '../shared/zo/index.ts'
-import { composeRelease, type LossOracle, perturbedFactors, type ReleaseInput } from './release.ts'
+import {
+  groupCount,
+  initialState,
+  type LoraSpace,
+  type Perturbation,
+  perturbedFactors,
+  type Stage,
+  spaceDimension,
+} from '../shared/zo/index.ts'
+import { composeRelease, type LossOracle, type ReleaseInput } from './release.ts'
 
-const space: LoraSpace = { kind: 'lora', rank: 1, sites: [{ name: 'only', inputs: 40, outputs: 4, scale: 1 }] }
+const space: LoraSpace = {
+  kind: 'lora',
+  rank: 1,
+  trained: 'factor',
+  sites: [{ name: 'only', inputs: 40, outputs: 4, scale: 1 }],
+}
 const stage: Stage = {
   rounds: 10,
   learningRate: 0.1,
@@ -18,20 +31,25 @@ const stage: Stage = {
   lossShare: 0.2,
   lossBound: 2,
 }
+const seed = '00000000000000ff'
 /** A line is its number; its loss is a smooth function of the factor and of that number. */
 const smooth: LossOracle<number> = {
-  losses: async (lines, groups) =>
-    Float32Array.from(
+  losses: async (lines, at) => {
+    const vectors = perturbedFactors(at, { seed, space })
+    const length = at.center.length
+    const groups = Array.from({ length: groupCount(at) }, (_, g) => vectors.subarray(g * length, (g + 1) * length))
+    return Float32Array.from(
       lines.flatMap((line) =>
         groups.map((factor) => 0.7 + factor.reduce((sum, a, i) => sum + a * Math.sin(line + i), 0) * 0.05),
       ),
-    ),
+    )
+  },
 }
 const secret = (length: number) => randomFillSync(new Uint8Array(length))
 const input = (more: Partial<ReleaseInput<number>> = {}): ReleaseInput<number> => ({
   stage,
   round: 3,
-  seed: '00000000000000ff',
+  seed,
   space,
   state: initialState(spaceDimension(space)),
   units: Array.from({ length: 50 }, (_, unit) => [unit]),
@@ -39,6 +57,11 @@ const input = (more: Partial<ReleaseInput<number>> = {}): ReleaseInput<number> =
   random: secret,
   ...more,
 })
+/** Where the round of `input` takes its losses. */
+const around = (): Perturbation => {
+  const { state, round } = input()
+  return { center: state.current, round, directions: 6, radius: stage.radius, sides: 'two' }
+}
 /** Records what a CSPRNG gave, so that the same bytes can be given again. */
 const recorded = () => {
   const given: Uint8Array[] = []
@@ -60,7 +83,7 @@ describe('composeRelease', () => {
     const deviation = noiseDeviation({ ...stage, clipping: 'joint' })
     const expected = Array.from(roundedNormals({ count: 7, deviation }, bytes.replay))
     for (const unit of poissonSample(50, stage.samplingRate, bytes.replay)) {
-      const losses = await smooth.losses([unit], perturbedFactors(input()))
+      const losses = await smooth.losses([unit], around())
       const differences = Float64Array.from(
         { length: 6 },
         (_, k) => (losses[2 * k]! - losses[2 * k + 1]!) / (2 * stage.radius),
@@ -81,9 +104,9 @@ describe('composeRelease', () => {
       return secret(length)
     }
     const oracle: LossOracle<number> = {
-      losses: (lines, groups) => {
+      losses: (lines, at) => {
         order.push('losses')
-        return smooth.losses(lines, groups)
+        return smooth.losses(lines, at)
       },
     }
     await composeRelease(input({ random, oracle }))
@@ -101,10 +124,10 @@ describe('composeRelease', () => {
     for (const hostile of [1e30, -1e30, Number.NaN, Number.POSITIVE_INFINITY, 1e-30, 3]) {
       const bytes = recorded()
       const odd: LossOracle<number> = {
-        losses: async (lines, groups) => {
-          const losses = await smooth.losses(lines, groups)
+        losses: async (lines, at) => {
+          const losses = await smooth.losses(lines, at)
           return losses.map((loss, i) =>
-            lines[Math.floor(i / groups.length)] === 50 ? hostile * (i % 2 ? 1 : -1) : loss,
+            lines[Math.floor(i / groupCount(at))] === 50 ? hostile * (i % 2 ? 1 : -1) : loss,
           )
         },
       }
@@ -140,13 +163,15 @@ describe('composeRelease', () => {
   })
 })
 
-describe('perturbedFactors', () => {
-  it('are A + phi z and A - phi z, direction after direction', () => {
-    const state = { ...initialState(40), current: new Float32Array(40).fill(0.5) }
-    const groups = perturbedFactors(input({ state }))
-    const z = direction('00000000000000ff', { round: 3, k: 2 }, space)
-    expect(groups).toHaveLength(12)
-    expect(Array.from(groups[4]!)).toEqual(Array.from(z, (sign) => Math.fround(0.5 + 0.01 * sign)))
-    expect(Array.from(groups[5]!)).toEqual(Array.from(z, (sign) => Math.fround(0.5 - 0.01 * sign)))
-  })
+it('takes losses around the current state at the radius of the stage, both sides of each direction', async () => {
+  const state = { ...initialState(40), current: new Float32Array(40).fill(0.5) }
+  let asked: Perturbation | undefined
+  const oracle: LossOracle<number> = {
+    losses: (lines, at) => {
+      asked = at
+      return smooth.losses(lines, at)
+    },
+  }
+  await composeRelease(input({ state, oracle, stage: { ...stage, samplingRate: 1 } }))
+  expect(asked).toEqual({ center: state.current, round: 3, directions: 6, radius: 0.01, sides: 'two' })
 })

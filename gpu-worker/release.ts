@@ -6,19 +6,26 @@ import {
   type RandomBytes,
   roundedNormals,
 } from '../shared/privacy/index.ts'
-import { direction, type LoraSpace, reportLength, type Stage, type TrainedState } from '../shared/zo/index.ts'
+import {
+  groupCount,
+  type Perturbation,
+  reportLength,
+  type Space,
+  type Stage,
+  type TrainedState,
+} from '../shared/zo/index.ts'
 
-/** Losses of records under groups of factors; see `gpu-worker/engine`. */
+/** Losses of lines around a point, in whatever space the run trains; see `gpu-worker/engine`. */
 export interface LossOracle<Line> {
-  /** @returns nats, row-major [lines, groups]. */
-  losses(lines: readonly Line[], groups: readonly Float32Array[]): Promise<Float32Array>
+  /** @returns nats, row-major [lines, groups], the groups in the order of `groupAt`. */
+  losses(lines: readonly Line[], at: Perturbation): Promise<Float32Array>
 }
 
 export interface ReleaseInput<Line> {
   readonly stage: Stage
   readonly round: number
   readonly seed: string
-  readonly space: LoraSpace
+  readonly space: Space
   readonly state: TrainedState
   /** Units of the dataset, each one line or (unit = user) several. */
   readonly units: readonly (readonly Line[])[]
@@ -54,30 +61,19 @@ async function contributions<Line>(
 ): Promise<Int32Array[]> {
   const lines = batch.flat()
   if (lines.length === 0) return []
-  const { stage } = input
-  const groups = perturbedFactors(input)
-  const losses = await input.oracle.losses(lines, groups)
+  const { stage, round, state } = input
+  const { directions, radius } = stage
+  const at = { center: state.current, round, directions, radius, sides: 'two' } as const
+  const groups = groupCount(at)
+  const losses = await input.oracle.losses(lines, at)
   let line = 0
   return batch.map((unit) => {
-    const rows = unit.map(() =>
-      differences(losses.subarray(line * groups.length, ++line * groups.length), stage.radius),
-    )
+    const rows = unit.map(() => differences(losses.subarray(line * groups, ++line * groups), radius))
     const differencesOfUnit = meanDifferences(rows.map((row) => row.differences))
     const loss = rows.reduce((sum, row) => sum + row.loss, 0) / rows.length
     const { clip, grid, lossShare, lossBound } = stage
     return clipJoint(differencesOfUnit, lossShare > 0 ? { clip, grid, lossShare, lossBound, loss } : { clip, grid })
   })
-}
-
-/** Factors of the groups, in order k = 0+, 0-, 1+, 1-, ...: A + phi z_k and A - phi z_k in float32. */
-export function perturbedFactors(
-  input: Pick<ReleaseInput<unknown>, 'stage' | 'round' | 'seed' | 'space' | 'state'>,
-): Float32Array[] {
-  const { stage, state } = input
-  return Array.from({ length: stage.directions }, (_, k) => {
-    const z = direction(input.seed, { round: input.round, k }, input.space)
-    return [1, -1].map((sign) => state.current.map((a, i) => a + sign * stage.radius * z[i]!))
-  }).flat()
 }
 
 /** Finite differences D_k = (l+ - l-) / (2 phi) of one line, and its mean loss over all groups. */

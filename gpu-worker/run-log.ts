@@ -2,6 +2,7 @@ import { type Lease, type RunSpec, runSpecSchema } from '../shared/api/index.ts'
 import { EMPTY_LOG, hashOf, LedgerError, type LogHead, type RunRecord, readSegment } from '../shared/ledger/index.ts'
 import { advance, ReplayError, type ReplayPoint, replayStart, stateHash } from '../shared/zo/index.ts'
 import type { Coordinator } from './coordinator.ts'
+import { wasmKernels } from './engine/kernels/index.ts'
 import { WorkerError } from './error.ts'
 import type { Charge } from './policy.ts'
 
@@ -70,7 +71,7 @@ function apply(run: FollowedRun, record: RunRecord, dataset: string): void {
   if (record.type === 'charge' && record.dataset === dataset) run.charges.push(record)
   if (record.type !== 'close') return
   try {
-    run.point = advance(run.spec, run.point, record)
+    run.point = advance(run.spec, run.point, record, wasmKernels)
   } catch (cause) {
     throw new WorkerError(
       'log_mismatch',
@@ -78,7 +79,7 @@ function apply(run: FollowedRun, record: RunRecord, dataset: string): void {
       cause,
     )
   }
-  if (stateHash(run.point.state) !== record.stateHash) {
+  if (stateHash(run.point.state, wasmKernels) !== record.stateHash) {
     throw new WorkerError(
       'log_mismatch',
       `round ${record.round} of ${run.id} leads to another state than its record says`,

@@ -16,7 +16,12 @@ const spec = {
     maxTokens: 16,
     buckets: [16],
   },
-  space: { kind: 'lora', rank: 1, sites: [{ name: 'head.transform', inputs: 128, outputs: 128, scale: 1 }] },
+  space: {
+    kind: 'lora',
+    rank: 1,
+    trained: 'factor',
+    sites: [{ name: 'head.transform', inputs: 128, outputs: 128, scale: 1 }],
+  },
   seed: '0123456789abcdef',
 } as unknown as RunSpec
 
@@ -31,10 +36,26 @@ describe('what a run can not evaluate', () => {
     const log = (event: WorkerEvent) => said.push(event)
     const engine = await openSiteEngine(spec, MODEL, { data, unit: 'record', labels: null, threads: 1, log })
     await engine.setStage(0, [])
-    const groups = [new Float32Array(128).fill(0.01), new Float32Array(128).fill(-0.01)]
-    const losses = await engine.losses(engine.units.flat(), groups)
+    const at = { center: new Float32Array(128), round: 0, directions: 1, radius: 0.01, sides: 'two' } as const
+    const losses = await engine.losses(engine.units.flat(), at)
     await engine.close()
     expect(Array.from(losses, Number.isNaN)).toEqual([false, false, true, true, false, false, true, true])
+    expect(said).toEqual([{ event: 'units_left_out' }])
+  })
+
+  it('may be a line of another form', async () => {
+    const data = join(mkdtempSync(join(tmpdir(), 'sotto-data-')), 'mixed.jsonl')
+    const lines = [
+      { text: 'free', label: 'ham' },
+      { prompt: 'free', completion: 'ham' },
+      { text: 'x', label: 'spam' },
+    ]
+    writeFileSync(data, lines.map((line) => JSON.stringify(line)).join('\n'))
+    const said: WorkerEvent[] = []
+    const log = (event: WorkerEvent) => said.push(event)
+    const engine = await openSiteEngine(spec, MODEL, { data, unit: 'record', labels: null, threads: 1, log })
+    await engine.close()
+    expect(engine.units.map(([line]) => line === null)).toEqual([false, true, false])
     expect(said).toEqual([{ event: 'units_left_out' }])
   })
 

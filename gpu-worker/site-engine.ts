@@ -1,15 +1,17 @@
 import type { RunSpec } from '../shared/api/index.ts'
-import { readUnits } from './data/index.ts'
-import { EngineError, type EngineRecord, openEngine } from './engine/index.ts'
+import { groupCount, type Perturbation } from '../shared/zo/index.ts'
+import { type DataLine, lineFor, readUnits } from './data/index.ts'
+import { type EncodedRecord, EngineError, isLineFault, openEngine } from './engine/index.ts'
 import type { Log } from './log.ts'
 import type { SiteEngine } from './loop.ts'
 
-/** A line as the engine reads it; null where the run has no such label. */
-type Line = EngineRecord | null
+/** A line as the engine reads it; null where it does not fit the run's task. */
+type Line = EncodedRecord | null
 
 /**
  * The engine over this site's data. What the run can not evaluate must not be seen from outside, or a run could ask by it: a
- * line without a known label, or one that the model fails on, has losses that are no numbers, and its unit counts as nothing.
+ * line that does not fit the run's task, or one that the model fails on, has losses that are no numbers, and its unit counts
+ * as nothing.
  */
 export async function openSiteEngine(
   spec: RunSpec,
@@ -20,40 +22,43 @@ export async function openSiteEngine(
   const units = await readUnits(site.data, site)
   const engine = await openEngine({ modelDir, task, space, seed, threads: site.threads })
   const leaveOut = once(() => site.log({ event: 'units_left_out' }))
-  const encode = ({ text, label }: { text: string; label: string }): Line => {
-    if (Object.hasOwn(task.labels, label)) return { encoded: engine.encode(text), label }
+  const encode = (data: DataLine): Line => {
+    try {
+      const line = lineFor(task, data)
+      if (line) return engine.encode(line)
+    } catch (error) {
+      if (!isLineFault(error)) throw error
+    }
     leaveOut()
     return null
   }
-  const nothing = (groups: readonly unknown[]) => new Float32Array(groups.length).fill(Number.NaN)
-  const lossesOf = async (
-    records: readonly EngineRecord[],
-    groups: readonly Float32Array[],
-  ): Promise<Float32Array[]> => {
-    const rowsOf = (losses: Float32Array) =>
-      records.map((_, i) => losses.subarray(i * groups.length, (i + 1) * groups.length))
+  const nothing = (groups: number) => new Float32Array(groups).fill(Number.NaN)
+  const lossesOf = async (records: readonly EncodedRecord[], at: Perturbation): Promise<Float32Array[]> => {
+    const groups = groupCount(at)
     try {
-      return rowsOf(await engine.losses(records, groups))
+      const losses = await engine.losses(records, at)
+      return records.map((_, i) => losses.subarray(i * groups, (i + 1) * groups))
     } catch (error) {
       if (!(error instanceof EngineError && error.code === 'runtime_failed')) throw error
       leaveOut()
       if (records.length === 1) return [nothing(groups)]
-      return (await Promise.all(records.map((record) => lossesOf([record], groups)))).flat()
+      return (await Promise.all(records.map((record) => lossesOf([record], at)))).flat()
     }
   }
-  const losses = async (lines: readonly Line[], groups: readonly Float32Array[]) => {
+  const losses = async (lines: readonly Line[], at: Perturbation) => {
+    const groups = groupCount(at)
     const rows = await lossesOf(
       lines.filter((line) => line !== null),
-      groups,
+      at,
     )
-    const all = new Float32Array(lines.length * groups.length)
+    const all = new Float32Array(lines.length * groups)
     let row = 0
-    for (const [i, line] of lines.entries()) all.set(line ? rows[row++]! : nothing(groups), i * groups.length)
+    for (const [i, line] of lines.entries()) all.set(line ? rows[row++]! : nothing(groups), i * groups)
     return all
   }
   return {
     units: units.map((lines) => lines.map(encode)),
-    losses: (lines, groups) => losses(lines as readonly Line[], groups),
+    losses: (lines, at) => losses(lines as readonly Line[], at),
     setStage: (stage, finished) => engine.setStage(stage, finished),
     close: () => engine.close(),
   }

@@ -1,11 +1,14 @@
 import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type LoraSpace, threefry4x32 } from '../../shared/zo/index.ts'
-import { type Engine, type EngineRecord, inspectModel, openEngine } from './index.ts'
+import { type LoraSpace, type Perturbation, type Space, threefry4x32 } from '../../shared/zo/index.ts'
+import { readGraph } from './graph/file.ts'
+import { dimsOf } from './graph/tensor.ts'
+import { type EncodedRecord, type Engine, inspectModel, openEngine } from './index.ts'
 
 /**
  * DESIGN section 5, step 2: a unit's losses are a function of the unit and the public state alone. The sensitivity bound
- * rests on it, so it is compared bit by bit, over batch mates, places in the batch, threads and processes.
+ * rests on it, so it is compared bit by bit, over batch mates, places in the batch, threads and processes, in every way that
+ * the engine runs a graph.
  */
 const modelDir = new URL('../../demo/model/spam-encoder', import.meta.url).pathname
 const seed = '0123456789abcdef'
@@ -17,10 +20,26 @@ const task = {
   buckets: [32, 64],
 }
 const { sites } = await inspectModel(modelDir)
-const space: LoraSpace = {
+const lora: LoraSpace = {
   kind: 'lora',
   rank: 2,
+  trained: 'factor',
   sites: sites.filter(({ name }) => /^layer\.[12]\.|^head/.test(name)).map((site) => ({ ...site, scale: 0.05 })),
+}
+const weights = [...readGraph(modelDir).constants.values()]
+const full: Space = {
+  kind: 'full',
+  directions: { kind: 'dense' },
+  tensors: weights
+    .filter(({ name }) => /layer\.1\..*(bias|LayerNorm\.weight)$/.test(name))
+    .map((tensor) => ({ name: tensor.name, shape: dimsOf(tensor) })),
+}
+
+/** Ways to run: many groups share a call of one record; a few, or whole weights, run records together. */
+const WAYS = {
+  'groups of one record': { space: lora, directions: 4 },
+  'records of one group': { space: lora, directions: 1 },
+  'records under whole weights': { space: full, directions: 2 },
 }
 
 /** A reproducible stream of integers below a bound. */
@@ -39,48 +58,51 @@ const textOf = (n: number): string => {
   const pick = stream(n)
   return Array.from({ length: 3 + pick(90) }, () => vocabulary[pick(vocabulary.length)]).join(' ')
 }
-const labelOf = (n: number): string => (n % 3 ? 'ham' : 'spam')
-
+const lineOf = (n: number) => ({ text: textOf(n), label: n % 3 ? 'ham' : 'spam' })
 const POOL = 60
-const GROUPS = 6
-let engine: Engine
-let twoThreads: Engine
-let records: EngineRecord[]
-let groups: Float32Array[]
-/** Losses of each record evaluated alone, as bits. */
-let alone: Uint32Array[]
 
-const bits = (losses: Float32Array, row: number): Uint32Array =>
-  new Uint32Array(losses.buffer, losses.byteOffset).slice(row * GROUPS, (row + 1) * GROUPS)
+describe.each(Object.entries(WAYS))('bits of a record’s losses: %s', (_, { space, directions }) => {
+  const options = { modelDir, task, space, seed }
+  const groups = 2 * directions
+  let engine: Engine
+  let twoThreads: Engine
+  let records: EncodedRecord[]
+  let at: Perturbation
+  /** Losses of each record evaluated alone, as bits. */
+  const alone: Uint32Array[] = []
 
-beforeAll(async () => {
-  engine = await openEngine({ modelDir, task, space, seed, cacheBytes: 0 })
-  twoThreads = await openEngine({ modelDir, task, space, seed, threads: 2 })
-  records = Array.from({ length: POOL }, (_, n) => ({ encoded: engine.encode(textOf(n)), label: labelOf(n) }))
-  const pick = stream(99)
-  groups = Array.from({ length: GROUPS }, () =>
-    Float32Array.from({ length: engine.dimension }, () => pick(1000) / 999 - 0.5),
-  )
-  alone = []
-  for (const record of records) alone.push(bits(await engine.losses([record], groups), 0))
-})
+  const bits = (losses: Float32Array, row: number): Uint32Array =>
+    new Uint32Array(losses.buffer, losses.byteOffset).slice(row * groups, (row + 1) * groups)
 
-afterAll(async () => {
-  await engine.close()
-  await twoThreads.close()
-})
+  beforeAll(async () => {
+    engine = await openEngine({ ...options, cacheBytes: 0 })
+    twoThreads = await openEngine({ ...options, threads: 2 })
+    records = Array.from({ length: POOL }, (_, n) => engine.encode(lineOf(n)))
+    const pick = stream(99)
+    const center = Float32Array.from({ length: engine.dimension }, () => (pick(1000) / 999 - 0.5) / 10)
+    at = { center, round: 5, directions, radius: 0.02, sides: 'two' }
+    for (const record of records) alone.push(bits(await engine.losses([record], at), 0))
+  })
 
-/** Evaluates records by index and compares each with itself alone. */
-async function compare(with_: Engine, indices: readonly number[]): Promise<void> {
-  const losses = await with_.losses(
-    indices.map((index) => records[index]!),
-    groups,
-  )
-  const wrong = indices.filter((index, row) => !bits(losses, row).every((word, g) => word === alone[index]![g]))
-  expect(wrong).toEqual([])
-}
+  afterAll(async () => {
+    await engine.close()
+    await twoThreads.close()
+  })
 
-describe('bits of a record’s losses', () => {
+  /** Evaluates records by index and compares each with itself alone. */
+  async function compare(with_: Engine, indices: readonly number[]): Promise<void> {
+    const losses = await with_.losses(
+      indices.map((index) => records[index]!),
+      at,
+    )
+    const wrong = indices.filter((index, row) => !bits(losses, row).every((word, g) => word === alone[index]![g]))
+    expect(wrong).toEqual([])
+  }
+
+  it('differ from record to record and from group to group', () => {
+    expect(new Set(alone.flatMap((words) => [...words])).size).toBeGreaterThan(0.9 * POOL * groups)
+  })
+
   it('are the same among any batch mates, in any place, for batches of 1 to 40', async () => {
     for (let size = 1; size <= 40; size++) {
       const pick = stream(1000 + size)
@@ -111,12 +133,7 @@ describe('bits of a record’s losses', () => {
 
   it('are the same in another engine and another process', async () => {
     const indices = [0, 11, 23, 37]
-    const input = {
-      options: { modelDir, task, space, seed },
-      texts: indices.map(textOf),
-      labels: indices.map(labelOf),
-      groups: groups.map((group) => Array.from(group)),
-    }
+    const input = { options, lines: indices.map(lineOf), at: { ...at, center: Array.from(at.center) } }
     const program = new URL('engine-process.ts', import.meta.url).pathname
     const hex = execFileSync('node', ['--disable-warning=ExperimentalWarning', program], {
       input: JSON.stringify(input),
@@ -130,7 +147,7 @@ describe('bits of a record’s losses', () => {
 
   it('are the same whether or not the prefix was kept', async () => {
     // Room for a few records only, so that hits, misses and evictions mix.
-    const keeping = await openEngine({ modelDir, task, space, seed, cacheBytes: 2 ** 19 })
+    const keeping = await openEngine({ ...options, cacheBytes: 2 ** 19 })
     const pick = stream(3000)
     for (let call = 0; call < 8; call++)
       await compare(
@@ -141,7 +158,7 @@ describe('bits of a record’s losses', () => {
   })
 
   it('are the same after the stage was left and entered again', async () => {
-    await engine.setStage(1, [groups[0]!])
+    await engine.setStage(1, [at.center])
     await engine.setStage(0, [])
     await compare(engine, [4, 17, 42])
   })

@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { InferenceSession } from 'onnxruntime-node'
-import { frozenFactor, type LoraSpace, siteLength, siteOffsets } from '../../shared/zo/index.ts'
-import type { EncodedRecord } from './evaluate/evaluator.ts'
-import { MODEL_FILE } from './graph/file.ts'
+import { frozenFactor, type LoraSpace, segmentLengths, segmentOffsets } from '../../shared/zo/index.ts'
+import { modelFile } from './graph/file.ts'
 import { type ModelProto, ModelProtoSchema, TensorProtoSchema } from './onnx/onnx_pb.ts'
 import { loadRuntime, SESSION_OPTIONS } from './ort.ts'
+import type { EncodedRecord } from './task/index.ts'
 
 /**
  * The slow and plain way, for tests: W + scale A V written into the weights of an untouched graph, one record at a time,
@@ -15,7 +15,7 @@ import { loadRuntime, SESSION_OPTIONS } from './ort.ts'
 export interface DenseReference {
   /** Class logits of a record with these weights. */
   logits(record: EncodedRecord, labelTokens: readonly number[]): Promise<number[]>
-  loss(record: EncodedRecord, labelTokens: readonly number[], label: number): Promise<number>
+  loss(record: EncodedRecord, labelTokens: readonly number[]): Promise<number>
   release(): Promise<void>
 }
 
@@ -65,11 +65,11 @@ export async function openDenseReference(
   seed: string,
   factors: readonly Float32Array[],
 ): Promise<DenseReference> {
-  const model = fromBinary(ModelProtoSchema, readFileSync(join(modelDir, MODEL_FILE)))
+  const model = fromBinary(ModelProtoSchema, readFileSync(join(modelDir, modelFile(modelDir))))
   factors.forEach((flat, stage) => {
     space.sites.forEach((site, index) => {
-      const start = siteOffsets(space)[index]!
-      const factor = flat.subarray(start, start + siteLength(space, index))
+      const start = segmentOffsets(space)[index]!
+      const factor = flat.subarray(start, start + segmentLengths(space)[index]!)
       const signs = frozenFactor(seed, { stage, site: index }, space)
       let columns = 0
       for (const scope of scopes(site.name))
@@ -89,7 +89,7 @@ export async function openDenseReference(
     denseLogits(runtime, session, record, tokens)
   return {
     logits,
-    loss: async (record, tokens, label) => crossEntropy(await logits(record, tokens), label),
+    loss: async (record, tokens) => crossEntropy(await logits(record, tokens), record.targets[0]!),
     release: () => session.release(),
   }
 }
@@ -97,7 +97,7 @@ export async function openDenseReference(
 async function denseLogits(
   runtime: Awaited<ReturnType<typeof loadRuntime>>,
   session: InferenceSession,
-  { ids, bucket, maskPosition }: EncodedRecord,
+  { ids, bucket, positions }: EncodedRecord,
   labelTokens: readonly number[],
 ): Promise<number[]> {
   const padded = (valueAt: (at: number) => number) =>
@@ -112,7 +112,7 @@ async function denseLogits(
   }
   const { logits } = await session.run(feeds)
   const [, , vocabulary] = logits!.dims as [number, number, number]
-  return labelTokens.map((token) => (logits!.data as Float32Array)[maskPosition * vocabulary + token]!)
+  return labelTokens.map((token) => (logits!.data as Float32Array)[positions[0]! * vocabulary + token]!)
 }
 
 function crossEntropy(logits: readonly number[], label: number): number {

@@ -1,46 +1,48 @@
 import { resolve } from 'node:path'
 import type { Task } from '../../shared/api/spec.ts'
-import { type LoraSpace, spaceDimension } from '../../shared/zo/index.ts'
+import { type Perturbation, type Space, spaceDimension } from '../../shared/zo/index.ts'
+import type { Line } from '../data/index.ts'
+import type { Device } from './device/index.ts'
 import { EngineError } from './error.ts'
-import type { EncodedRecord } from './evaluate/evaluator.ts'
 import { Pool } from './evaluate/pool.ts'
-import { preparePrompt } from './prompt/prompt.ts'
-import { loadTokenizer } from './prompt/tokenizer.ts'
+import type { Variant } from './graph/file.ts'
+import { type EncodedRecord, loadTokenizer, prepareTask } from './task/index.ts'
 
 export interface EngineOptions {
   /** Folder in the layout of transformers.js: tokenizer.json, config.json, onnx/model.onnx. */
   readonly modelDir: string
+  /** Which of several precisions in the folder; default: the plain one, or the only one. */
+  readonly variant?: Variant
   readonly task: Task
-  readonly space: LoraSpace
+  readonly space: Space
+  /** Bitset of a `pruned` space. */
+  readonly mask?: Uint8Array
   /** Public seed of the run, 16 hexadecimal digits. */
   readonly seed: string
   /** Evaluating threads, each with its own copy of the weights. Default 1. The losses are the same for any number. */
   readonly threads?: number
   /** Memory for what the untrained layers make of each record, for each thread. Default 256 MiB; 0 keeps nothing. */
   readonly cacheBytes?: number
-}
-
-export interface EngineRecord {
-  readonly encoded: EncodedRecord
-  /** Label as the data has it: a key of the task's labels. */
-  readonly label: string
+  /** Default `cpu`. */
+  readonly device?: Device
 }
 
 /** A model made ready for a run. Calls may overlap; they are answered in order. */
 export interface Engine {
-  /** Number of trained coordinates d: the length of every factor. */
+  /** Number of trained coordinates d: the length of every trained vector. */
   readonly dimension: number
-  /** Text as tokens: template, special tokens, cut to the task's maximum. */
-  encode(text: string): EncodedRecord
-  /** Moves to a stage: its frozen factors V, and earlier stages merged into the weights in order. */
+  /** A line of data as tokens, cut to the task's maximum. @throws EngineError where the line does not fit the task. */
+  encode(line: Line): EncodedRecord
+  /** Moves to a stage: its frozen factors, and earlier stages merged into the weights in order. */
   setStage(stage: number, finished: readonly Float32Array[]): Promise<void>
   /**
-   * Loss of every record under every group of factors (direction and sign), each of length d.
-   * @returns [records, groups], row-major. A record's losses are the same bits whatever else is in the call.
+   * Loss of every record under every group of a round: in order 0+, 0-, 1+, 1-, ... of two sides, or the center once and
+   * then 0+, 1+, ... of one.
+   * @returns nats, [records, groups], row-major. A record's losses are the same bits whatever else is in the call.
    */
-  losses(records: readonly EngineRecord[], groups: readonly Float32Array[]): Promise<Float32Array>
-  /** Class logits [records, labels], row-major, in the order of the task's labels. */
-  logits(records: readonly Pick<EngineRecord, 'encoded'>[], factor: Float32Array): Promise<Float32Array>
+  losses(records: readonly EncodedRecord[], at: Perturbation): Promise<Float32Array>
+  /** Class logits [records, classes], row-major, in the order of the task's classes; for classification tasks. */
+  logits(records: readonly EncodedRecord[], center: Float32Array): Promise<Float32Array>
   /** Ends the threads; later calls fail with code `closed`. */
   close(): Promise<void>
 }
@@ -48,46 +50,47 @@ export interface Engine {
 const CACHE_BYTES = 256 * 2 ** 20
 
 /** @throws EngineError `wrong_length`. */
-function checkFactors(factors: readonly Float32Array[], dimension: number): void {
-  if (factors.some((factor) => factor.length !== dimension))
-    throw new EngineError('wrong_length', `a factor does not have ${dimension} entries`)
+function checkLength(vector: Float32Array, dimension: number): void {
+  if (vector.length !== dimension)
+    throw new EngineError('wrong_length', `a trained vector does not have ${dimension} entries`)
 }
 
 /**
  * Opens a model for a run, at stage 0.
  * @example
  * const engine = await openEngine({ modelDir, task, space, seed })
- * const losses = await engine.losses([{ encoded: engine.encode('free money'), label: 'spam' }], [plus, minus])
+ * const record = engine.encode({ text: 'free money', label: 'spam' })
+ * const losses = await engine.losses([record], { center, round: 0, directions: 16, radius: 0.01, sides: 'two' })
  * @throws EngineError where model, task and space do not fit together.
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const { task, space, seed, threads = 1, cacheBytes = CACHE_BYTES } = options
+  const { task, space, seed, mask, variant, threads = 1, cacheBytes = CACHE_BYTES, device = 'cpu' } = options
   const modelDir = resolve(options.modelDir)
   const tokenizer = loadTokenizer(modelDir)
-  const prompt = preparePrompt(task, tokenizer)
+  const { encode, outputs, positionsOf } = prepareTask(task, tokenizer)
   const dimension = spaceDimension(space)
-  const { labelTokens } = prompt
+  const positions = new Map(task.buckets.map((bucket) => [bucket, positionsOf(bucket)]))
   const { padToken } = tokenizer
-  const setup = { modelDir, labelTokens, space, seed, padToken, cacheBytes }
+  const setup = { modelDir, variant, outputs, positions, space, mask, seed, padToken, cacheBytes, device }
   const pool = await Pool.open(threads, setup)
   return {
     dimension,
-    encode: prompt.encode,
+    encode,
     setStage: async (stage, finished) => {
       if (stage !== finished.length)
         throw new EngineError('wrong_stage', `stage ${stage} follows ${stage} finished stages, not ${finished.length}`)
-      checkFactors(finished, dimension)
+      for (const vector of finished) checkLength(vector, dimension)
       await pool.setStage(stage, finished)
     },
-    losses: async (records, groups) => {
-      checkFactors(groups, dimension)
-      const labelled = records.map(({ encoded, label }) => ({ encoded, label: prompt.labelIndex(label) }))
-      return pool.run(labelled, groups, 'losses')
+    losses: async (records, { center, ...around }) => {
+      checkLength(center, dimension)
+      return pool.run(records, { center, around }, 'losses')
     },
-    logits: async (records, factor) => {
-      checkFactors([factor], dimension)
-      const unlabelled = records.map(({ encoded }) => ({ encoded, label: 0 }))
-      return pool.run(unlabelled, [factor], 'logits')
+    logits: async (records, center) => {
+      checkLength(center, dimension)
+      if (outputs.kind === 'vocabulary')
+        throw new EngineError('no_classes', 'a causal task has no class logits: ask for losses')
+      return pool.run(records, { center, around: 'center' }, 'logits')
     },
     close: () => pool.close(),
   }

@@ -12,9 +12,28 @@ export type EngineErrorCode =
   | 'no_mask_token'
   | 'template_too_long'
   | 'bucket_too_long'
+  | 'completion_too_long'
+  | 'token_out_of_range'
+  | 'class_out_of_range'
+  | 'no_pad_token'
+  | 'no_end_token'
+  | 'no_chat_template'
+  | 'chat_template_failed'
+  | 'prompt_not_prefix'
+  | 'last_not_assistant'
+  | 'empty_completion'
+  | 'empty_text'
+  | 'wrong_form'
   | 'wrong_length'
   | 'wrong_stage'
   | 'unknown_label'
+  | 'wrong_mask'
+  | 'no_classes'
+  | 'no_room'
+  | 'out_of_memory'
+  | 'device_lost'
+  | 'device_missing'
+  | 'coupled_batch'
   | 'runtime_failed'
   | 'closed'
 
@@ -27,4 +46,20 @@ export class EngineError extends Error {
     super(message, options)
     this.code = code
   }
+}
+
+/** What encoding one line may fail with: the line's doing, not the model's. */
+const LINE_FAULTS: ReadonlySet<EngineErrorCode> = new Set<EngineErrorCode>([
+  'unknown_label',
+  'wrong_form',
+  'empty_completion',
+  'empty_text',
+  'last_not_assistant',
+  'chat_template_failed',
+  'prompt_not_prefix',
+])
+
+/** Whether an error says that one line does not fit the task. Such a line counts as nothing, unseen from outside the site. */
+export function isLineFault(error: unknown): boolean {
+  return error instanceof EngineError && LINE_FAULTS.has(error.code)
 }

@@ -36,7 +36,7 @@ describe('telemetry of the runtime', () => {
     const options = {
       modelDir,
       seed: '0123456789abcdef',
-      space: { kind: 'lora', rank: 1, sites: [site] },
+      space: { kind: 'lora', rank: 1, trained: 'factor', sites: [site] },
       task: {
         kind: 'prompt-classification',
         template: '{mask} : {text}',
@@ -45,7 +45,8 @@ describe('telemetry of the runtime', () => {
         buckets: [16],
       },
     }
-    const input = JSON.stringify({ options, texts: ['money'], labels: ['spam'], groups: [Array(128).fill(0)] })
+    const at = { center: Array(128).fill(0), round: 0, directions: 0, radius: 1, sides: 'one' }
+    const input = JSON.stringify({ options, lines: [{ text: 'money', label: 'spam' }], at })
     expect(noted(`${folder}engine-process.ts`, input)).toMatch(/^thread 1;[0-9a-f]{8}$/)
   })
 

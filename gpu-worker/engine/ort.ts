@@ -22,8 +22,14 @@ export async function loadRuntime(): Promise<Runtime> {
   return import('onnxruntime-node')
 }
 
-/** Log severity 3 is "error": warnings of the optimizer would print node names of every session. */
-const LOG_ERROR = 3
+/** Severity 4 is "fatal": errors name values, such as a token beyond a table, and warnings name nodes; both would go to stderr. */
+const LOG_FATAL = 4
+
+/**
+ * A product whose weights alone are quantised must not have its activations quantised too: the optimizer does so by default,
+ * and then losses are a staircase and differ from what the model says. 1 is float32.
+ */
+const WEIGHTS_ONLY = { session: { qdq_matmulnbits_accuracy_level: '1' } }
 
 /**
  * One thread and sequential execution: how a kernel splits its work, and so the last bits of a sum, then never depends
@@ -35,5 +41,6 @@ export const SESSION_OPTIONS: InferenceSession.SessionOptions = {
   interOpNumThreads: 1,
   executionMode: 'sequential',
   graphOptimizationLevel: 'all',
-  logSeverityLevel: LOG_ERROR,
+  logSeverityLevel: LOG_FATAL,
+  extra: WEIGHTS_ONLY,
 }

@@ -197,6 +197,7 @@ export async function request(
     space: {
       kind: 'lora',
       rank: 1,
+      trained: 'factor',
       sites: last.map(({ name, inputs, outputs }) => ({ name, inputs, outputs, scale: 1 })),
     },
     stages: [

@@ -112,8 +112,9 @@ describe('a whole run over real processes', () => {
     const engine = await openEngine({ modelDir: MODEL, task, space, seed, threads: 1 })
     await engine.setStage(0, [])
     const planted = SITES.flatMap((site) => records(site, COUNT)).filter(({ text }) => text.includes(SENTINEL))
-    const lines = planted.map(({ text, label }) => ({ encoded: engine.encode(text), label }))
-    const losses = await engine.losses(lines, [new Float32Array(spaceDimension(space))])
+    const center = new Float32Array(spaceDimension(space))
+    const at = { center, round: 0, directions: 1, radius: 1e-3, sides: 'one' } as const
+    const losses = await engine.losses(planted.map(engine.encode), at)
     await engine.close()
     expect(planted.length).toBeGreaterThan(10)
 
@@ -139,7 +140,8 @@ describe('a whole run over real processes', () => {
     const header = JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())).toString('utf8'))
     const { __metadata__: metadata, ...tensors } = header
     expect(metadata).toMatchObject({ run: run.id })
-    expect(Object.values(tensors).length).toBe(2 * run.spec.space.sites.length)
+    const { space } = run.spec
+    expect(Object.values(tensors).length).toBe(space.kind === 'lora' ? 2 * space.sites.length : Number.NaN)
   })
 })
 

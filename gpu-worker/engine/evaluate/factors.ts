@@ -1,5 +1,6 @@
-import { type LoraSpace, siteLength, siteOffsets } from '../../../shared/zo/index.ts'
+import { type LoraSpace, segmentLengths, segmentOffsets } from '../../../shared/zo/index.ts'
 import type { FactorInput } from '../graph/side.ts'
+import { coreFactor } from './bases.ts'
 
 /** One input of the tail: values and dimensions. */
 export interface FactorValues {
@@ -8,57 +9,56 @@ export interface FactorValues {
   readonly dims: readonly number[]
 }
 
+/** Basis U of each site, row-major [inputs, rank], where the core R of U R V is trained. */
+export type LeftBases = readonly Float32Array[] | undefined
+
+/** The factor A of each group at one site, row-major [inputs, rank]: trained as it is, or U R. */
+function factorsOf(groups: readonly Float32Array[], space: LoraSpace, site: number, bases: LeftBases): Float32Array[] {
+  const offset = segmentOffsets(space)[site]!
+  const length = segmentLengths(space)[site]!
+  const trained = groups.map((group) => group.subarray(offset, offset + length))
+  const basis = bases?.[site]
+  return basis ? trained.map((core) => coreFactor(basis, core, space.rank)) : trained
+}
+
 /** [G, inputs, rank]: the factors of the groups one after another. */
-function stacked(groups: readonly Float32Array[], site: { offset: number; length: number }): Float32Array {
-  const values = new Float32Array(groups.length * site.length)
-  groups.forEach((group, g) => {
-    values.set(group.subarray(site.offset, site.offset + site.length), g * site.length)
+function stacked(factors: readonly Float32Array[]): Float32Array {
+  const length = factors[0]!.length
+  const values = new Float32Array(factors.length * length)
+  factors.forEach((factor, g) => {
+    values.set(factor, g * length)
   })
   return values
 }
 
 /** [inputs, G * rank]: row i holds row i of the factor of each group. */
-function wide(groups: readonly Float32Array[], site: { offset: number; length: number }, rank: number): Float32Array {
-  const values = new Float32Array(groups.length * site.length)
-  const width = groups.length * rank
-  groups.forEach((group, g) => {
-    for (let at = 0; at < site.length; at++) {
+function wide(factors: readonly Float32Array[], rank: number): Float32Array {
+  const length = factors[0]!.length
+  const values = new Float32Array(factors.length * length)
+  const width = factors.length * rank
+  factors.forEach((factor, g) => {
+    for (let at = 0; at < length; at++) {
       const row = Math.floor(at / rank)
-      values[row * width + g * rank + (at % rank)] = group[site.offset + at]!
+      values[row * width + g * rank + (at % rank)] = factor[at]!
     }
   })
   return values
 }
 
-/** Lays out the flat factors of some groups as the tail wants them. */
+/** Lays out the flat trained vectors of some groups as the tail wants them; `plain` inputs take one group. */
 export function layOut(
   inputs: readonly FactorInput[],
   space: LoraSpace,
   groups: readonly Float32Array[],
+  bases: LeftBases,
 ): FactorValues[] {
-  const offsets = siteOffsets(space)
-  return inputs.map(({ name, site, layout }) => {
-    const place = { offset: offsets[site]!, length: siteLength(space, site) }
-    const rows = space.sites[site]!.inputs
-    return layout === 'wide'
-      ? { name, values: wide(groups, place, space.rank), dims: [rows, groups.length * space.rank] }
-      : { name, values: stacked(groups, place), dims: [groups.length, rows, space.rank] }
+  return inputs.map(({ name, site, layout }): FactorValues => {
+    const factors = factorsOf(groups, space, site, bases)
+    const { inputs: rows } = space.sites[site]!
+    if (layout === 'wide') return { name, values: wide(factors, space.rank), dims: [rows, groups.length * space.rank] }
+    const dims = [rows, space.rank]
+    return layout === 'stacked'
+      ? { name, values: stacked(factors), dims: [groups.length, ...dims] }
+      : { name, values: stacked(factors.slice(0, 1)), dims }
   })
-}
-
-/** Enough groups in a call that the cost of the call does not count. */
-const MOST_GROUPS = 64
-/** What the largest tensor of a call may take, so that memory is bounded for any K; a few such tensors live at once. */
-const MOST_BYTES = 2 ** 25
-
-/**
- * Parts of the groups that run together: as few as the limits allow, of nearly equal size. A function of the graph and of
- * the number of groups, which are public, so that no record's losses depend on what else is evaluated.
- * @param groupElements float32 elements of the largest tensor for each group.
- */
-export function groupParts(groups: readonly Float32Array[], groupElements: number): Float32Array[][] {
-  const limit = Math.max(1, Math.min(MOST_GROUPS, Math.floor(MOST_BYTES / (4 * groupElements))))
-  const parts = Math.ceil(groups.length / limit)
-  const size = Math.ceil(groups.length / parts)
-  return Array.from({ length: parts }, (_, part) => groups.slice(part * size, (part + 1) * size))
 }

@@ -1,5 +1,9 @@
+import type { Perturbation } from '../../../shared/zo/index.ts'
 import type { EngineErrorCode } from '../error.ts'
-import type { EvaluatorSetup, LabelledRecord, Output } from './evaluator.ts'
+import type { EncodedRecord, EvaluatorSetup, Output } from './setup.ts'
+
+/** What to evaluate: the groups of a round, or the center alone. */
+export type Around = Omit<Perturbation, 'center'> | 'center'
 
 /** What the engine's thread asks of an evaluating thread. Each request has one answer, in order. */
 export type Request =
@@ -7,10 +11,10 @@ export type Request =
   | { readonly kind: 'stage'; readonly stage: number; readonly finished: readonly Float32Array[] }
   | {
       readonly kind: 'run'
-      readonly records: readonly LabelledRecord[]
-      /** Factors of all groups, one after another, in memory that every thread shares. */
-      readonly factors: Float32Array<SharedArrayBuffer>
-      readonly groups: number
+      readonly records: readonly EncodedRecord[]
+      /** In memory that every thread shares. */
+      readonly center: Float32Array<SharedArrayBuffer>
+      readonly around: Around
       readonly output: Output
     }
   | { readonly kind: 'close' }

@@ -1,8 +1,9 @@
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { EngineError } from '../error.ts'
 import { disableTelemetry } from '../ort.ts'
-import type { EvaluatorSetup, LabelledRecord, Output } from './evaluator.ts'
-import type { Answer, Request } from './messages.ts'
+import { blocks } from './chunks.ts'
+import type { Answer, Around, Request } from './messages.ts'
+import type { EncodedRecord, EvaluatorSetup, Output } from './setup.ts'
 
 interface Waiting {
   resolve(values: Float32Array | undefined): void
@@ -42,19 +43,33 @@ class EvaluatingThread {
   }
 }
 
+/** Records of a request, where a request costs nothing beside its records. */
+const RECORDS = 64
+/** Requests that a thread has before it: the next is there when the one that runs ends. */
+const LANES = 2
+
+/** Indices of the records of each request: those of one length together. */
+export function requestsOf(records: readonly EncodedRecord[], size: number): number[][] {
+  const order = records.map((_, index) => index).sort((a, b) => records[a]!.bucket - records[b]!.bucket || a - b)
+  return blocks(order, size)
+}
+
 /**
- * The evaluating threads of one engine, each with its own sessions and one share of the records. Which thread evaluates a
- * record does not touch its bits: each runs the same kernels on one record at a time.
+ * The evaluating threads of one engine, each with its own sessions. Which thread evaluates a record does not touch its bits:
+ * each runs the same kernels in the same shapes.
  */
 export class Pool {
   readonly #threads: readonly EvaluatingThread[]
+  readonly #setup: EvaluatorSetup
 
-  private constructor(threads: readonly EvaluatingThread[]) {
+  private constructor(threads: readonly EvaluatingThread[], setup: EvaluatorSetup) {
     this.#threads = threads
+    this.#setup = setup
   }
 
   static async open(threads: number, setup: EvaluatorSetup): Promise<Pool> {
-    const pool = new Pool(Array.from({ length: threads }, () => new EvaluatingThread()))
+    const made = Array.from({ length: threads }, () => new EvaluatingThread())
+    const pool = new Pool(made, setup)
     try {
       await pool.#all({ kind: 'open', setup })
       return pool
@@ -74,20 +89,26 @@ export class Pool {
 
   /** Values of all records in their order. */
   async run(
-    records: readonly LabelledRecord[],
-    groups: readonly Float32Array[],
+    records: readonly EncodedRecord[],
+    at: { readonly center: Float32Array; readonly around: Around },
     output: Output,
   ): Promise<Float32Array> {
-    if (records.length === 0 || groups.length === 0) return new Float32Array()
-    const factors = sharedFactors(groups)
+    if (records.length === 0) return new Float32Array()
+    const center = shared(at.center)
+    // Whole weights are perturbed anew for every request: each thread gets one.
     const share = Math.ceil(records.length / this.#threads.length)
-    const shares = this.#threads.flatMap((thread, index) => {
-      const own = records.slice(index * share, (index + 1) * share)
-      if (own.length === 0) return []
-      return [thread.send({ kind: 'run', records: own, factors, groups: groups.length, output })]
-    })
-    const values = (await Promise.all(shares)) as Float32Array[]
-    return concatenated(values)
+    const requests = requestsOf(records, this.#setup.space.kind === 'lora' ? Math.min(RECORDS, share) : share)
+    const answers: Float32Array[] = new Array(requests.length)
+    let next = 0
+    const lane = async (thread: EvaluatingThread): Promise<void> => {
+      while (next < requests.length) {
+        const request = next++
+        const own = requests[request]!.map((index) => records[index]!)
+        answers[request] = (await thread.send({ kind: 'run', records: own, center, around: at.around, output }))!
+      }
+    }
+    await Promise.all(this.#threads.flatMap((thread) => Array.from({ length: LANES }, () => lane(thread))))
+    return inOrder(requests, answers)
   }
 
   async close(): Promise<void> {
@@ -95,21 +116,19 @@ export class Pool {
   }
 }
 
-function sharedFactors(groups: readonly Float32Array[]): Float32Array<SharedArrayBuffer> {
-  const length = groups[0]!.length
-  const factors = new Float32Array(new SharedArrayBuffer(4 * groups.length * length))
-  groups.forEach((group, g) => {
-    factors.set(group, g * length)
-  })
-  return factors
+function shared(values: Float32Array): Float32Array<SharedArrayBuffer> {
+  const copy = new Float32Array(new SharedArrayBuffer(4 * values.length))
+  copy.set(values)
+  return copy
 }
 
-function concatenated(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
+/** Rows of all answers in the order of the records; all rows have one width. */
+function inOrder(requests: readonly (readonly number[])[], answers: readonly Float32Array[]): Float32Array {
+  const width = answers[0]!.length / requests[0]!.length
+  const all = new Float32Array(requests.reduce((sum, request) => sum + request.length, 0) * width)
+  requests.forEach((request, at) => {
+    for (const [row, index] of request.entries())
+      all.set(answers[at]!.subarray(row * width, (row + 1) * width), index * width)
+  })
   return all
 }

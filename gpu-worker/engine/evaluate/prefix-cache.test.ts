@@ -32,12 +32,13 @@ describe('the cache of prefixes', () => {
     expect(cache.size).toBe(0)
   })
 
-  it('tells records apart by tokens, mask and length', () => {
-    const record = { ids: Int32Array.of(1, 2, 70_000), maskPosition: 1, bucket: 16 }
+  it('tells records apart by tokens, positions and length', () => {
+    const rest = { targets: Int32Array.of(0), weights: Float32Array.of(1) }
+    const record = { ids: Int32Array.of(1, 2, 70_000), positions: Int32Array.of(1), bucket: 16, ...rest }
     const others = [
       { ...record, ids: Int32Array.of(1, 2, 70_001) },
       { ...record, ids: Int32Array.of(1, 2) },
-      { ...record, maskPosition: 2 },
+      { ...record, positions: Int32Array.of(2) },
       { ...record, bucket: 32 },
     ]
     expect(recordKey({ ...record, ids: Int32Array.of(0, 1, 2, 70_000).subarray(1) })).toBe(recordKey(record))

@@ -1,5 +1,5 @@
 import type { Tensor } from 'onnxruntime-node'
-import type { EncodedRecord } from './evaluator.ts'
+import type { EncodedRecord } from './setup.ts'
 
 /** What the prefix made of one record. */
 export type Boundary = Readonly<Record<string, Tensor>>
@@ -7,9 +7,9 @@ export type Boundary = Readonly<Record<string, Tensor>>
 /** Rough size of a boundary beyond its tensors: names, map entry, key. */
 const ENTRY_BYTES = 512
 
-/** The same key for the same tokens, mask and length, and for nothing else. */
-export function recordKey({ ids, maskPosition, bucket }: EncodedRecord): string {
-  return `${bucket}/${maskPosition}/${Buffer.from(ids.buffer, ids.byteOffset, ids.byteLength).toString('latin1')}`
+/** The same key for the same tokens, positions and length, and for nothing else. */
+export function recordKey({ ids, positions, bucket }: EncodedRecord): string {
+  return `${bucket}/${positions.join()}/${Buffer.from(ids.buffer, ids.byteOffset, ids.byteLength).toString('latin1')}`
 }
 
 /**

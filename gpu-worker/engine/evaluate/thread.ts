@@ -1,8 +1,11 @@
 import { parentPort } from 'node:worker_threads'
+import { groupAt, groupCount } from '../../../shared/zo/index.ts'
 import { EngineError } from '../error.ts'
 import { loadRuntime } from '../ort.ts'
+import type { Groups } from './driver.ts'
 import { Evaluator } from './evaluator.ts'
-import type { Answer, Request } from './messages.ts'
+import { runFailure } from './failure.ts'
+import type { Answer, Around, Request } from './messages.ts'
 
 /** An evaluating thread: the runtime computes synchronously, so it must never share a thread with timers or sockets. */
 const port = parentPort
@@ -15,6 +18,14 @@ function opened(): Evaluator {
   return evaluator
 }
 
+const CENTER: Omit<Groups, 'center'> = { count: 1, at: () => ({ k: 0, sign: 0 }), round: 0, radius: 0 }
+
+function groupsOf(center: Float32Array, around: Around): Groups {
+  if (around === 'center') return { center, ...CENTER }
+  const { round, radius, sides } = around
+  return { center, count: groupCount(around), at: (group) => groupAt(group, sides), round, radius }
+}
+
 async function handle(request: Request): Promise<Float32Array | undefined> {
   switch (request.kind) {
     case 'open':
@@ -24,10 +35,8 @@ async function handle(request: Request): Promise<Float32Array | undefined> {
       await opened().setStage(request.stage, request.finished)
       return undefined
     case 'run': {
-      const { factors, groups, records, output } = request
-      const length = factors.length / groups
-      const parts = Array.from({ length: groups }, (_, g) => factors.subarray(g * length, (g + 1) * length))
-      return opened().run(records, parts, output)
+      const { center, around, records, output } = request
+      return opened().run(records, groupsOf(center, around), output)
     }
     case 'close':
       await evaluator?.release()
@@ -38,8 +47,8 @@ async function handle(request: Request): Promise<Float32Array | undefined> {
 
 /** Messages of the runtime may repeat values; only our own texts leave the thread. */
 function failure(error: unknown): Answer {
-  if (error instanceof EngineError) return { ok: false, code: error.code, message: error.message }
-  return { ok: false, code: 'runtime_failed', message: 'the runtime failed while evaluating' }
+  const { code, message } = runFailure(error)
+  return { ok: false, code, message }
 }
 
 /** Requests are handled one after another: a stage must not change under a run. */

@@ -1,89 +1,99 @@
-import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs'
-import { dirname, join, relative, resolve, sep } from 'node:path'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
+import { fromBinary } from '@bufbuild/protobuf'
 import { EngineError } from '../error.ts'
+import { withoutConstantNodes } from '../normalise/constants.ts'
+import { inlineFunctions } from '../normalise/functions.ts'
 import {
   TensorProto_DataLocation as DataLocation,
-  GraphProtoSchema,
   type ModelProto,
   ModelProtoSchema,
-  type NodeProto,
   type TensorProto,
 } from '../onnx/onnx_pb.ts'
 import { Graph } from './graph.ts'
+import { fileLength, placeOf, referenceTensor } from './tensor.ts'
 
-/** The transformers.js layout: the graph under onnx/, its large weights perhaps beside it in model.onnx_data. */
-export const MODEL_FILE = join('onnx', 'model.onnx')
+/**
+ * The layout of transformers.js: the graph under onnx/, large weights perhaps beside it in `<file>_data`. A folder may hold
+ * the same model in several precisions, told apart by a suffix.
+ */
+const FOLDER = 'onnx'
+/** `fp16`, `int8`, `q4`, `q4f16` ...; the empty word is the plain file. */
+export type Variant = string
+const FILE = /^model(?:_([a-z0-9_]+))?\.onnx$/
 
-/** Where a weight kept outside the model file lies. @throws EngineError for a path that leaves the model's folder. */
-function externalPlace(
-  tensor: TensorProto,
-  folder: string,
-): { path: string; offset: number; length: number | undefined } {
-  const entries = new Map(tensor.externalData.map((entry) => [entry.key, entry.value]))
-  const path = resolve(folder, entries.get('location') ?? '')
-  const inside = relative(folder, path)
-  if (inside === '' || inside.startsWith('..') || inside.split(sep).includes('..') || resolve(inside) === inside)
-    throw new EngineError('malformed_model', `weight ${tensor.name} lies outside the model's folder`)
-  const length = entries.get('length')
-  return { path, offset: Number(entries.get('offset') ?? 0), length: length === undefined ? undefined : Number(length) }
-}
+const fileOf = (variant: Variant): string => join(FOLDER, variant === '' ? 'model.onnx' : `model_${variant}.onnx`)
 
-function readExternal(tensor: TensorProto, folder: string): void {
-  const place = externalPlace(tensor, folder)
-  if (!existsSync(place.path))
-    throw new EngineError('missing_model_file', `weight ${tensor.name} names a data file that is not there`)
-  if (place.length === undefined) tensor.rawData = readFileSync(place.path).subarray(place.offset)
-  else tensor.rawData = readSlice(place.path, place.offset, place.length)
-  tensor.externalData = []
-  tensor.dataLocation = DataLocation.DEFAULT
-}
-
-function readSlice(path: string, offset: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length)
-  const file = openSync(path, 'r')
-  try {
-    let read = 0
-    while (read < length) {
-      const got = readSync(file, bytes, read, length - read, offset + read)
-      if (got === 0) throw new EngineError('malformed_model', `data file ends early: ${path}`)
-      read += got
-    }
-  } finally {
-    closeSync(file)
-  }
-  return bytes
-}
-
-/** Identity nodes (how exporters share equal weights) go: readers name the source itself. */
-function withoutIdentities(graph: Graph): void {
-  const source = new Map<string, string>()
-  const resolveName = (name: string): string => source.get(name) ?? name
-  const kept: NodeProto[] = []
-  const outputs = new Set(graph.outputs.map((output) => output.name))
-  for (const node of graph.nodes) {
-    node.input = node.input.map(resolveName)
-    if (node.opType === 'Identity' && !outputs.has(node.output[0]!)) source.set(node.output[0]!, node.input[0]!)
-    else kept.push(node)
-  }
-  graph.nodes = kept
-}
-
-/** Constant nodes become constants of the graph. */
-function withoutConstantNodes(graph: Graph): void {
-  graph.nodes = graph.nodes.filter((node) => {
-    if (node.opType !== 'Constant') return true
-    const value = node.attribute.find((attribute) => attribute.name === 'value')?.t
-    if (!value) throw new EngineError('unsupported_graph', `node ${node.name} holds no tensor`)
-    graph.constants.set(node.output[0]!, value)
-    return false
+/** The variants that a folder holds. */
+export function variantsOf(modelDir: string): Variant[] {
+  const folder = resolve(modelDir, FOLDER)
+  const files = existsSync(folder) ? readdirSync(folder).sort() : []
+  return files.flatMap((file) => {
+    const match = FILE.exec(file)
+    return match ? [match[1] ?? ''] : []
   })
+}
+
+/**
+ * The model file of a folder, as a path within it: the variant asked for, else the plain one, else the only one there is.
+ * @throws EngineError `missing_model_file`
+ */
+export function modelFile(modelDir: string, variant?: Variant): string {
+  const present = variantsOf(modelDir)
+  const chosen = variant ?? (present.includes('') ? '' : present.length === 1 ? present[0] : undefined)
+  if (chosen !== undefined && present.includes(chosen)) return fileOf(chosen)
+  const wanted = chosen === undefined ? fileOf('') : fileOf(chosen)
+  const there =
+    present.length > 0 ? `there are ${present.map(fileOf).join(', ')}: name the variant` : 'export one there'
+  throw new EngineError('missing_model_file', `no file ${wanted} in the model folder; ${there}`)
+}
+
+/** Weights of more bytes than this stay in their file. */
+const INLINE_BYTES = 1024
+
+/** The file of a weight kept outside the model file. @throws EngineError for a path that leaves the model's folder. */
+function externalPath(tensor: TensorProto, location: string, folder: string): string {
+  const path = resolve(folder, location)
+  const inside = relative(folder, path)
+  if (inside === '' || isAbsolute(inside) || inside.split(sep).includes('..'))
+    throw new EngineError('malformed_model', `weight ${tensor.name} lies outside the model's folder`)
+  return path
+}
+
+/** The weight as a reference to its file, which is there and long enough. */
+function externalReference(tensor: TensorProto, folder: string): TensorProto {
+  const named = placeOf(tensor)!
+  const path = externalPath(tensor, named.path, folder)
+  if (!existsSync(path))
+    throw new EngineError(
+      'missing_model_file',
+      `weight ${tensor.name} names the data file ${named.path}, which is not there: copy it beside the model file`,
+    )
+  const hasLength = tensor.externalData.some(({ key }) => key === 'length')
+  const length = hasLength ? named.length : fileLength(path) - named.offset
+  if (!(named.offset >= 0 && length >= 0 && named.offset + length <= fileLength(path)))
+    throw new EngineError(
+      'malformed_model',
+      `data file ends before weight ${tensor.name}: the file ${named.path} is not whole, copy it again`,
+    )
+  return referenceTensor(tensor, { path, offset: named.offset, length })
+}
+
+/** Large weights inside the model file become references into it, so that its bytes can leave memory. */
+function inlineReference(tensor: TensorProto, file: { path: string; bytes: Uint8Array }): TensorProto {
+  const { rawData } = tensor
+  if (!rawData || rawData.length <= INLINE_BYTES || rawData.buffer !== file.bytes.buffer) return tensor
+  const offset = rawData.byteOffset - file.bytes.byteOffset
+  return referenceTensor(tensor, { path: file.path, offset, length: rawData.length })
 }
 
 function refuseControlFlow(graph: Graph): void {
   for (const node of graph.nodes)
     if (node.attribute.some((attribute) => attribute.g || attribute.graphs.length > 0))
-      throw new EngineError('unsupported_graph', `node ${node.name} (${node.opType}) holds a subgraph`)
+      throw new EngineError(
+        'unsupported_graph',
+        `node ${node.name} (${node.opType}) holds a subgraph: export the model without branches, and a decoder unmerged`,
+      )
 }
 
 /**
@@ -105,7 +115,8 @@ function refuseFilesInNodes(graph: Graph): void {
 }
 
 function graphOf(model: ModelProto): Graph {
-  if (!model.graph) throw new EngineError('malformed_model', 'the model file holds no graph')
+  if (!model.graph) throw new EngineError('malformed_model', 'the model file holds no graph: export it again')
+  inlineFunctions(model)
   const graph = new Graph()
   graph.nodes = model.graph.node
   graph.constants = new Map(model.graph.initializer.map((tensor) => [tensor.name, tensor]))
@@ -113,47 +124,34 @@ function graphOf(model: ModelProto): Graph {
   graph.outputs = model.graph.output
   graph.opsets = model.opsetImport
   graph.irVersion = model.irVersion
+  graph.producer = `${model.producerName} ${model.producerVersion}`.trim()
   refuseControlFlow(graph)
   withoutConstantNodes(graph)
   refuseFilesInNodes(graph)
-  withoutIdentities(graph)
   return graph
 }
 
 /**
- * Reads the graph of a model folder.
- * @param weights `true` also reads weights kept in data files beside the model; without them only dimensions are known.
+ * Reads the graph of a model folder. Weights stay in their files (see `tensor.ts`).
+ * @throws EngineError `missing_model_file`, `malformed_model`, `unsupported_graph`
  */
-export function readGraph(modelDir: string, { weights }: { weights: boolean }): Graph {
-  const path = resolve(modelDir, MODEL_FILE)
-  if (!existsSync(path)) throw new EngineError('missing_model_file', `no file ${MODEL_FILE} in the model folder`)
+export function readGraph(modelDir: string, variant?: Variant): Graph {
+  const file = modelFile(modelDir, variant)
+  const path = resolve(modelDir, file)
+  const bytes = readFileSync(path)
   let model: ModelProto
   try {
-    model = fromBinary(ModelProtoSchema, readFileSync(path))
+    model = fromBinary(ModelProtoSchema, bytes)
   } catch (cause) {
-    throw new EngineError('malformed_model', `${MODEL_FILE} is no ONNX file`, { cause })
+    throw new EngineError('malformed_model', `${file} is no whole ONNX file: copy or export it again`, { cause })
   }
   const graph = graphOf(model)
-  if (weights) {
-    for (const tensor of graph.constants.values())
-      if (tensor.dataLocation === DataLocation.EXTERNAL) readExternal(tensor, dirname(path))
+  for (const [name, tensor] of graph.constants) {
+    const isExternal = tensor.dataLocation === DataLocation.EXTERNAL
+    graph.constants.set(
+      name,
+      isExternal ? externalReference(tensor, dirname(path)) : inlineReference(tensor, { path, bytes }),
+    )
   }
   return graph
-}
-
-/** The bytes of an ONNX model holding this graph, weights inside. */
-export function graphBytes(graph: Graph): Uint8Array {
-  const model = create(ModelProtoSchema, {
-    irVersion: graph.irVersion,
-    opsetImport: graph.opsets,
-    producerName: 'sotto',
-    graph: create(GraphProtoSchema, {
-      name: 'sotto',
-      node: graph.nodes,
-      initializer: [...graph.constants].map(([name, tensor]) => (tensor.name === name ? tensor : { ...tensor, name })),
-      input: graph.inputs,
-      output: graph.outputs,
-    }),
-  })
-  return toBinary(ModelProtoSchema, model)
 }

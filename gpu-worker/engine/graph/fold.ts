@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf'
-import { ValueInfoProtoSchema } from '../onnx/onnx_pb.ts'
+import { TensorProto_DataType as DataType, type TensorProto, ValueInfoProtoSchema } from '../onnx/onnx_pb.ts'
 import type { Graph } from './graph.ts'
-import { boolTensor, floatTensor, intTensor } from './tensor.ts'
+import { boolTensor, dimsOf, elementCount, floatTensor, int32Tensor, intTensor, placeOf } from './tensor.ts'
 
 /**
  * Folding of shape arithmetic. Exporters compute Reshape targets and index ranges from the shapes of activations; for one
@@ -21,9 +21,18 @@ const DIMS_SUFFIX = '#dims'
 
 const TAKES_SHAPE = new Set(['Shape', 'Size'])
 
-/** Tensors that depend on token ids or mask, not only on their shapes. */
+const FLOATS = new Set<number>([DataType.FLOAT, DataType.FLOAT16])
+
+const isWeight = (tensor: TensorProto): boolean =>
+  placeOf(tensor) !== undefined || (FLOATS.has(tensor.dataType) && elementCount(dimsOf(tensor)) > 1)
+
+/**
+ * Tensors that depend on token ids or mask, not only on their shapes, or on weights: what is made of weights alone, such as
+ * a transposed matrix, must not be computed and kept a second time.
+ */
 function dataTensors(graph: Graph): Set<string> {
   const data = new Set(graph.inputs.map((input) => input.name))
+  for (const [name, tensor] of graph.constants) if (isWeight(tensor)) data.add(name)
   for (const node of graph.nodes) {
     if (TAKES_SHAPE.has(node.opType) || !node.input.some((input) => data.has(input))) continue
     for (const output of node.output) if (output !== '') data.add(output)
@@ -43,6 +52,7 @@ export function probeGraph(graph: Graph): Graph {
   const probe = graph.clone()
   const outputs = frontier(graph, data)
   for (const tensor of data) {
+    if (graph.constants.has(tensor)) continue
     outputs.push(probe.add('Shape', [tensor], { name: `${tensor}${DIMS_SUFFIX}`, dims: [] }))
   }
   probe.outputs = outputs.map((name) => create(ValueInfoProtoSchema, { name }))
@@ -51,6 +61,7 @@ export function probeGraph(graph: Graph): Graph {
 }
 
 function foldedTensor(name: string, value: ProbedValue) {
+  if (value.data instanceof Int32Array) return int32Tensor(name, value.dims, value.data)
   if (value.data instanceof Float32Array) return floatTensor(name, value.dims, value.data)
   if (value.data instanceof Uint8Array) return boolTensor(name, value.dims, value.data)
   return intTensor(name, Array.from(value.data, Number), value.dims)

@@ -42,18 +42,23 @@ export class Graph {
   outputs: ValueInfoProto[] = []
   opsets: OperatorSetIdProto[] = []
   irVersion = 8n
+  /** Exporter that wrote the model, with its version. */
+  producer = ''
   /** Dimensions by tensor name, without those of constants. */
   dims = new Map<string, readonly number[]>()
 
   /** A copy whose nodes may be rewired; constants and values are shared, as nothing writes into them. */
   clone(): Graph {
     const copy = new Graph()
-    copy.nodes = this.nodes.map((node) => create(NodeProtoSchema, { ...node, input: [...node.input] }))
+    copy.nodes = this.nodes.map((node) =>
+      create(NodeProtoSchema, { ...node, input: [...node.input], output: [...node.output] }),
+    )
     copy.constants = new Map(this.constants)
     copy.inputs = [...this.inputs]
     copy.outputs = [...this.outputs]
     copy.opsets = this.opsets
     copy.irVersion = this.irVersion
+    copy.producer = this.producer
     copy.dims = new Map(this.dims)
     return copy
   }

@@ -4,14 +4,14 @@ import { type Graph, intAttribute, intsAttribute } from './graph.ts'
 import { elementCount, intsOf } from './tensor.ts'
 
 /**
- * Pruning to one position. Only the logits at the mask count, so every token-wise operation behind them (decoder, head,
- * feed-forward, attention output, and the query row of the last attention) runs for that position alone.
+ * Pruning to the positions that count: the mask, the first token, or those before a completion's tokens. Every token-wise
+ * operation behind them (head, feed-forward, attention output, and the query rows of the last attention) runs for these alone.
  *
- * One walk from the end says what each tensor is wanted for: all of it, or one position of one axis. A tensor wanted whole
- * by anyone is computed whole, and those who want a position gather it.
+ * One walk from the end says what each tensor is wanted for: all of it, or the positions of one axis. A tensor wanted whole
+ * by anyone is computed whole, and those who want positions select them.
  */
 
-/** What is wanted of a tensor: all of it, or one position on this axis. */
+/** What is wanted of a tensor: all of it, or the positions on this axis. */
 type Demand = 'all' | number
 
 /** Operations that act on each element by itself; operands broadcast. */
@@ -20,14 +20,19 @@ export const ELEMENTWISE = new Set([
   'Add',
   'And',
   'Cast',
+  'Cos',
   'Clip',
   'Div',
   'Equal',
   'Erf',
   'Exp',
   'Gelu',
+  'Greater',
+  'GreaterOrEqual',
   'Identity',
   'IsNaN',
+  'Less',
+  'LessOrEqual',
   'Max',
   'Min',
   'Mul',
@@ -38,9 +43,12 @@ export const ELEMENTWISE = new Set([
   'Reciprocal',
   'Relu',
   'Sigmoid',
+  'Sign',
+  'Sin',
   'Softplus',
   'Sqrt',
   'Sub',
+  'Swish',
   'Tanh',
   'Where',
 ])
@@ -67,7 +75,13 @@ function matMulDemands(graph: Graph, node: NodeProto, rank: number, axis: number
   return [broadcastAxis(a, rank, axis), broadcastAxis(b, rank, axis)]
 }
 
-/** What a node must be given to make one position of `axis` of its output; undefined where it needs all to make one. */
+/** Constant axes of a node: an attribute in older opsets, an input in newer ones. */
+export function axesOf(graph: Graph, node: NodeProto, input: string | undefined): number[] | undefined {
+  const constant = input === undefined ? undefined : graph.constants.get(input)
+  return constant ? intsOf(constant) : intsAttribute(node, 'axes')
+}
+
+/** What a node must be given to make some positions of `axis` of its output; undefined where it needs all to make one. */
 function demands(graph: Graph, node: NodeProto, axis: number): Demand[] | undefined {
   const out = graph.dimsOf(node.output[0]!)
   const inputs = node.input.map((input) => (input === '' ? [] : graph.dimsOf(input)))
@@ -75,13 +89,19 @@ function demands(graph: Graph, node: NodeProto, axis: number): Demand[] | undefi
   if (ELEMENTWISE.has(node.opType)) return inputs.map((dims) => broadcastAxis(dims, out.length, axis))
   switch (node.opType) {
     case 'LayerNormalization':
+    case 'RMSNormalization':
+    case 'SimplifiedLayerNormalization':
       return axis < positive(intAttribute(node, 'axis', -1), out.length) ? [axis, ...rest] : undefined
     case 'Softmax':
     case 'LogSoftmax':
       return axis === positive(intAttribute(node, 'axis', -1), out.length) ? undefined : [axis]
     case 'ReduceMean': {
-      const axes = intsAttribute(node, 'axes')?.map((reduced) => positive(reduced, out.length))
+      const axes = axesOf(graph, node, node.input[1])?.map((reduced) => positive(reduced, out.length))
       return axes && !axes.includes(axis) && intAttribute(node, 'keepdims', 1) === 1 ? [axis, ...rest] : undefined
+    }
+    case 'Slice': {
+      const axes = axesOf(graph, node, node.input[3])?.map((sliced) => positive(sliced, out.length))
+      return axes && !axes.includes(axis) ? [axis, ...rest] : undefined
     }
     case 'MatMul':
       return matMulDemands(graph, node, out.length, axis)
@@ -100,79 +120,93 @@ function demands(graph: Graph, node: NodeProto, axis: number): Demand[] | undefi
   }
 }
 
+/** How positions are taken out of a tensor. */
+export interface Selector {
+  /** Number of positions P. */
+  readonly count: number
+  /** Whether `take` can serve this axis of a tensor of these dimensions. */
+  canTake(tensor: string, dims: readonly number[], axis: number): boolean
+  /** Adds what selects the positions on `axis` of a tensor. @returns name of the selected tensor, of dimensions `dims`. */
+  take(graph: Graph, tensor: string, made: { axis: number; name: string; dims: readonly number[] }): string
+}
+
+/** The tensor of which positions are wanted. */
+export interface Target {
+  readonly tensor: string
+  readonly axis: number
+  /** The node that wants them; it reads nothing else that a record changes. Left out where the tensor is the last. */
+  readonly reader?: NodeProto
+}
+
 /** The walk from the end: demand on each tensor, and for pruned nodes the demands on their inputs. */
-function plan(graph: Graph, target: string, axis: number): Map<NodeProto, Demand[]> {
+function plan(graph: Graph, target: Target, selector: Selector): Map<NodeProto, Demand[]> {
   const wanted = new Map<string, Demand>(graph.outputs.map((output) => [output.name, 'all']))
-  wanted.set(target, axis)
+  wanted.set(target.tensor, target.axis)
   const pruned = new Map<NodeProto, Demand[]>()
   const want = (tensor: string, demand: Demand): void => {
     const before = wanted.get(tensor)
     wanted.set(tensor, before === undefined || before === demand ? demand : 'all')
   }
+  const takable = (node: NodeProto, inputs: Demand[] | undefined): boolean =>
+    inputs?.every(
+      (demand, at) =>
+        typeof demand !== 'number' || selector.canTake(node.input[at]!, graph.dimsOf(node.input[at]!), demand),
+    ) ?? false
   for (const node of [...graph.nodes].reverse()) {
+    if (node === target.reader) continue
     const demand = node.output.length === 1 ? (wanted.get(node.output[0]!) ?? 'all') : 'all'
-    const inputs = demand === 'all' ? undefined : demands(graph, node, demand)
+    const needs = demand === 'all' ? undefined : demands(graph, node, demand)
+    const inputs = takable(node, needs) ? needs : undefined
     if (inputs) pruned.set(node, inputs)
     node.input.forEach((input, at) => {
-      want(input, inputs?.[at] ?? 'all')
+      if (input !== '') want(input, inputs?.[at] ?? 'all')
     })
   }
   return pruned
 }
 
-/** Sets the size of one axis to 1 in a Reshape's constant target. */
-function shrinkTarget(graph: Graph, node: NodeProto, axis: number): void {
+/** Sets the size of one axis in a Reshape's constant target. */
+function shrinkTarget(graph: Graph, node: NodeProto, axis: number, size: number): void {
   const target = graph.constants.get(node.input[1]!)
   if (!target) throw new EngineError('unsupported_graph', `node ${node.name} has no constant target`)
   const sizes = intsOf(target)
-  sizes[axis] = 1
+  sizes[axis] = size
   node.input[1] = graph.addInts(`${node.output[0]}.pruned_shape`, sizes)
 }
 
 /**
- * Prunes the graph to one position on `axis` of `target`, its only output.
- * @param position name of the int64 input [1] that holds the position.
- * @returns name of the tensor [.., 1, ..] that takes the place of `target`.
+ * Prunes the graph to some positions on one axis of `target`.
+ * @returns name of the tensor [.., P, ..] that takes the place of `target`.
  */
-export function pruneToPosition(
-  graph: Graph,
-  target: string,
-  { axis, position }: { axis: number; position: string },
-): string {
-  graph.tidy()
-  const pruned = plan(graph, target, axis)
+export function pruneToPositions(graph: Graph, target: Target, selector: Selector): string {
+  const pruned = plan(graph, target, selector)
   const original = new Map(graph.dims)
-  const prunedOutputs = new Map([...pruned.keys()].map((node) => [node.output[0]!, node]))
-  const gathered = new Map<string, string>()
-
-  const one = (dims: readonly number[], at: number): number[] => dims.map((size, i) => (i === at ? 1 : size))
-  const gather = (tensor: string, at: number): string => {
+  const prunedOutputs = new Set([...pruned.keys()].map((node) => node.output[0]!))
+  const taken = new Map<string, string>()
+  const withCount = (dims: readonly number[], at: number): number[] =>
+    dims.map((size, i) => (i === at ? selector.count : size))
+  const take = (tensor: string, axis: number): string => {
     if (prunedOutputs.has(tensor)) return tensor
-    const key = `${tensor}@${at}`
+    const key = `${tensor}@${axis}`
+    const dims = withCount(original.get(tensor) ?? graph.dimsOf(tensor), axis)
     const made =
-      gathered.get(key) ??
-      graph.add('Gather', [tensor, position], {
-        name: `sotto.at_mask.${gathered.size}`,
-        dims: one(original.get(tensor) ?? graph.dimsOf(tensor), at),
-        attributes: { axis: at },
-      })
-    gathered.set(key, made)
+      taken.get(key) ?? selector.take(graph, tensor, { axis, name: `sotto.at_positions.${taken.size}`, dims })
+    taken.set(key, made)
     return made
   }
-
-  const axes = outputAxes(graph, pruned, target, axis)
+  const axes = outputAxes(graph, pruned, target)
   for (const [node, inputs] of pruned) {
     const at = axes.get(node.output[0]!)!
-    if (node.opType === 'Reshape') shrinkTarget(graph, node, at)
-    node.input = node.input.map((input, i) => (typeof inputs[i] === 'number' ? gather(input, inputs[i]) : input))
-    graph.dims.set(node.output[0]!, one(original.get(node.output[0]!)!, at))
+    if (node.opType === 'Reshape') shrinkTarget(graph, node, at, selector.count)
+    node.input = node.input.map((input, i) => (typeof inputs[i] === 'number' ? take(input, inputs[i]) : input))
+    graph.dims.set(node.output[0]!, withCount(original.get(node.output[0]!)!, at))
   }
-  return gather(target, axis)
+  return take(target.tensor, target.axis)
 }
 
 /** The pruned axis of each pruned node's output, as its readers asked for it. */
-function outputAxes(graph: Graph, pruned: Map<NodeProto, Demand[]>, target: string, axis: number): Map<string, number> {
-  const axes = new Map([[target, axis]])
+function outputAxes(graph: Graph, pruned: Map<NodeProto, Demand[]>, target: Target): Map<string, number> {
+  const axes = new Map([[target.tensor, target.axis]])
   for (const node of [...graph.nodes].reverse())
     pruned.get(node)?.forEach((demand, at) => {
       if (typeof demand === 'number') axes.set(node.input[at]!, demand)

@@ -1,12 +1,12 @@
 import type { Graph } from './graph.ts'
-import { biasAdd, matrixOf, type Product, requireMatMul } from './products.ts'
+import { biasAdd, matrixOf, type Product } from './products.ts'
 import type { Site } from './sites.ts'
 
 /**
  * Side branches: y = x W becomes x W + (x A) (scale V), with V constant for a stage and A an input for each group.
  *
- * Inside the tail the leading dimension of a tensor that depends on A is the number of groups G; all else belongs to one
- * record and keeps a leading 1, so that numpy broadcasting joins the two. Dimensions noted in the graph are those of G = 1.
+ * Where the tail runs groups, the leading dimension of a tensor that depends on A is their number G; all else belongs to one
+ * record and keeps a leading 1, so that numpy broadcasting joins the two. Dimensions noted in the graph are those of one.
  */
 
 /** How the factors of a site are laid out as an input. */
@@ -17,9 +17,12 @@ export interface FactorInput {
   /**
    * `wide`: [inputs, G * rank], for an input x that is the same for all groups: one product serves all of them.
    * `stacked`: [G, inputs, rank], for an x that differs by group.
+   * `plain`: [inputs, rank], one group for a whole call.
    */
-  readonly layout: 'wide' | 'stacked'
+  readonly layout: Layout
 }
+
+export type Layout = 'wide' | 'stacked' | 'plain'
 
 /** A sum base + projection (scale V) in which only the projection differs by group. */
 export interface SideSum {
@@ -39,14 +42,14 @@ export const isAcrossGroups = (name: string): boolean => name.includes('.across_
 /** scale * V of each product of a site: row-major [rank, outputs of the product]. */
 export function scaledFactors(
   site: Site,
-  frozen: { signs: Int8Array; rank: number; scale: number },
+  frozen: Pick<Frozen, 'values' | 'rank' | 'scale'>,
 ): Float32Array<ArrayBuffer>[] {
   let start = 0
   return site.products.map(({ outputs }) => {
     const part = new Float32Array(frozen.rank * outputs)
     for (let r = 0; r < frozen.rank; r++)
       for (let o = 0; o < outputs; o++)
-        part[r * outputs + o] = frozen.scale * frozen.signs[r * site.outputs + start + o]!
+        part[r * outputs + o] = frozen.scale * frozen.values[r * site.outputs + start + o]!
     start += outputs
     return part
   })
@@ -63,6 +66,24 @@ function sharedProjection(graph: Graph, x: string, factor: string, rank: number)
     dims: [1, tokens, rank],
     attributes: { perm: [1, 0, 2] },
   })
+}
+
+/** The factor V of a site, frozen for a stage: row-major [rank, outputs of the site]. */
+export interface Frozen {
+  /** Index of the site in the space. */
+  readonly index: number
+  readonly values: ArrayLike<number>
+  readonly rank: number
+  readonly scale: number
+  /** Finished stages, for products whose weights are no numbers to merge them into. */
+  readonly earlier: readonly EarlierFactor[]
+}
+
+/** The product A V of a finished stage, before its scale. */
+export interface EarlierFactor {
+  /** Row-major [inputs, rank]. */
+  readonly factor: Float32Array
+  readonly values: ArrayLike<number>
 }
 
 /** Adds t (scale V) to the product, after its bias, so that what does not depend on a group stays out of the tail. */
@@ -101,21 +122,44 @@ function concatenate(
   product.node.input = [part.joined, weight]
 }
 
+/** Above this a second copy of W costs more memory than a pass over the outputs costs time. */
+const MOST_JOINED_BYTES = 2 ** 24
+
+/** Whether [x | x A] [W; scale V] is the better form: the outputs are the wider side, and W is there as numbers. */
+function isJoined({ inputs, outputs, products }: Site): boolean {
+  const isSmall = products.every((product) => 4 * product.inputs * product.outputs <= MOST_JOINED_BYTES)
+  return inputs <= outputs && isSmall && products.every(({ node, isFloat }) => isFloat && node.opType === 'MatMul')
+}
+
 /** t = x A, and [x | t] where that is what the products read. */
 function projections(
   graph: Graph,
   site: Site,
-  made: { name: string; factor: string; rank: number; dependent: boolean },
+  made: { name: string; factor: string; rank: number; layout: Layout },
 ): { t: string; joined: string | undefined } {
   const x = site.products[0]!.input
   const dims = graph.dimsOf(x)
   const last = (width: number): number[] => [...dims.slice(0, -1), width]
-  if (!made.dependent) return { t: sharedProjection(graph, x, made.factor, made.rank), joined: undefined }
+  if (made.layout === 'wide') return { t: sharedProjection(graph, x, made.factor, made.rank), joined: undefined }
   const t = graph.add('MatMul', [x, made.factor], { name: `${made.name}.projection`, dims: last(made.rank) })
-  if (site.inputs > site.outputs) return { t, joined: undefined }
+  if (!isJoined(site)) return { t, joined: undefined }
   const attributes = { axis: -1 }
   const width = site.inputs + made.rank
   return { t, joined: graph.add('Concat', [x, t], { name: `${made.name}.joined`, dims: last(width), attributes }) }
+}
+
+/** Adds a finished stage to the products of a site that are quantised, as a constant side branch. */
+function addEarlier(graph: Graph, site: Site, frozen: Frozen, made: { factor: Float32Array; name: string }): void {
+  if (site.products.every(({ isFloat }) => isFloat)) return
+  const x = site.products[0]!.input
+  const a = graph.addFloats(`${made.name}.a`, [site.inputs, frozen.rank], made.factor)
+  const dims = [...graph.dimsOf(x).slice(0, -1), frozen.rank]
+  const t = graph.add('MatMul', [x, a], { name: `${made.name}.projection`, dims })
+  const values = scaledFactors(site, frozen)
+  site.products.forEach((product, part) => {
+    if (product.isFloat) return
+    addSide(graph, product, { t, values: values[part]!, rank: frozen.rank, name: `${made.name}.${part}` })
+  })
 }
 
 /** A rewritten site: the input that takes its factors, and sums whose base no group changes. */
@@ -124,22 +168,21 @@ export interface SideBranch {
   readonly sums: readonly SideSum[]
 }
 
-/**
- * Rewrites one site.
- * @param dependent whether x already depends on the group (a site before this one is trained).
- */
-export function addSideBranch(
-  graph: Graph,
-  site: Site,
-  frozen: { index: number; signs: Int8Array; rank: number; scale: number },
-  dependent: boolean,
-): SideBranch {
+/** Rewrites one site, whose factors come in the given layout. */
+export function addSideBranch(graph: Graph, site: Site, frozen: Frozen, layout: Layout): SideBranch {
   const name = `sotto.site${frozen.index}`
   const { rank } = frozen
   const factor = `${name}.factor`
-  site.products.forEach(requireMatMul)
-  graph.dims.set(factor, dependent ? [1, site.inputs, rank] : [site.inputs, rank])
-  const { t, joined } = projections(graph, site, { name, factor, rank, dependent })
+  graph.dims.set(factor, layout === 'stacked' ? [1, site.inputs, rank] : [site.inputs, rank])
+  const { t, joined } = projections(graph, site, { name, factor, rank, layout })
+  frozen.earlier.forEach((earlier, stage) => {
+    addEarlier(
+      graph,
+      site,
+      { ...frozen, values: earlier.values },
+      { factor: earlier.factor, name: `${name}.stage${stage}` },
+    )
+  })
   const values = scaledFactors(site, frozen)
   const sums = site.products.flatMap((product, part) => {
     const made = { values: values[part]!, rank, name: `${name}.${part}` }
@@ -147,6 +190,5 @@ export function addSideBranch(
     concatenate(graph, product, { ...made, joined })
     return []
   })
-  const layout = dependent ? 'stacked' : 'wide'
-  return { factor: { name: factor, site: frozen.index, layout }, sums: dependent ? [] : sums }
+  return { factor: { name: factor, site: frozen.index, layout }, sums: layout === 'wide' ? sums : [] }
 }

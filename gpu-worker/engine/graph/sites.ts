@@ -1,14 +1,17 @@
-import { EngineError } from '../error.ts'
 import type { NodeProto } from '../onnx/onnx_pb.ts'
 import type { Graph } from './graph.ts'
-import { type Product, productOf } from './products.ts'
+import { type Product, productsOf } from './products.ts'
+import { CLASSIFIER, pathsOf, type Role, roleOfPath, VOCABULARY } from './site-names.ts'
+import { rolesByStructure } from './structure.ts'
 
 /**
- * Sites: the places where a factor can be trained. A site is one product with a constant matrix, or the products for
- * query, key and value of one layer, which read the same input and share one factor A.
+ * Sites: the places where a factor can be trained. A site is one product with a constant matrix, or several that read
+ * the same input and share one factor A: query, key and value of a layer, or gate and up of a gated feed-forward part.
  */
 export interface Site {
-  /** `layer.3.attention.qkv`, `layer.3.ffn.up`, `head.transform`, or the exporter's own path where none of these fits. */
+  /**
+   * `layer.3.attention.qkv`, `layer.3.ffn.up`, `head.transform`, or the exporter's own path where none of these fits.
+   */
   readonly name: string
   /** One product, or those of q, k and v in this order. */
   readonly products: readonly Product[]
@@ -17,66 +20,84 @@ export interface Site {
   readonly outputs: number
 }
 
-const LAYER = /(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.(.+)$/
-const QUERY_KEY_VALUE = [
-  /(?:^|[._])(?:query|q_lin|q_proj)$/,
-  /(?:^|[._])(?:key|k_lin|k_proj)$/,
-  /(?:^|[._])(?:value|v_lin|v_proj)$/,
-]
-/** Module paths of BERT, RoBERTa, DistilBERT, ModernBERT and their like. The first pattern that fits names the site. */
-const IN_LAYER: readonly (readonly [RegExp, string])[] = [
-  [/(?:^|\.)attn\.Wqkv$/, 'attention.qkv'],
-  [/(?:^|\.)(?:attention\.output\.dense|out_lin|out_proj|o_proj|attn\.Wo)$/, 'attention.output'],
-  [/(?:^|\.)(?:intermediate\.dense|lin1|fc1|up_proj|mlp\.Wi)$/, 'ffn.up'],
-  [/(?:^|\.)(?:output\.dense|lin2|fc2|down_proj|mlp\.Wo)$/, 'ffn.down'],
-]
-const HEAD = /(?:^|\.)(?:predictions\.transform\.dense|lm_head\.dense|vocab_transform|head\.dense)$/
-
-/** The module a product belongs to, in dots: from the node's scope, else from its weight's name. */
-function modulePath(product: Product): string {
-  const scope = product.node.name.split('/').filter((part) => part !== '')
-  if (scope.length > 1) return scope.slice(0, -1).join('.')
-  return product.weight.name.replace(/\.weight(_transposed)?$/, '')
+interface Part {
+  readonly product: Product
+  readonly role: Role
 }
 
-/** Name of the site and place of the product in it (0, 1, 2 for q, k, v). */
-function place(path: string): { site: string; part: number } {
-  const layer = LAYER.exec(path)
-  if (!layer) return { site: HEAD.test(path) ? 'head.transform' : path, part: 0 }
-  const [, index, inner] = layer as unknown as [string, string, string]
-  const part = QUERY_KEY_VALUE.findIndex((pattern) => pattern.test(inner))
-  if (part >= 0) return { site: `layer.${index}.attention.qkv`, part }
-  return { site: `layer.${index}.${IN_LAYER.find(([pattern]) => pattern.test(inner))?.[1] ?? inner}`, part: 0 }
+/** Roles by name; a product whose names tell none is called by the longest path there is, or by its place. */
+function rolesByName(graph: Graph, products: readonly Product[]): { roles: Part[]; known: number } {
+  const consumers = graph.consumers()
+  let known = 0
+  const roles = products.map((product, at): Part => {
+    const paths = pathsOf(graph, consumers, product)
+    for (const path of paths) {
+      const role = roleOfPath(path)
+      if (!role) continue
+      known++
+      return { product, role }
+    }
+    // A path of modules has dots; names such as MatMul_12 tell nothing and change from export to export.
+    const name =
+      paths.find((path) => /^[A-Za-z_][\w-]*(?:\.[\w-]+)*$/.test(path) && !/_\d+$/.test(path)) ?? `product.${at}`
+    return { product, role: { site: name, part: 0, alone: name } }
+  })
+  return { roles, known }
 }
 
-/** @throws EngineError where products under one name do not form one site. */
-function siteOf(name: string, parts: readonly { part: number; product: Product }[]): Site {
-  const products = [...parts].sort((a, b) => a.part - b.part).map(({ product }) => product)
-  const [first] = products as [Product]
-  const distinct = new Set(parts.map(({ part }) => part)).size === parts.length
-  const sameInput = products.every((product) => product.input === first.input)
-  if (!distinct || !sameInput)
-    throw new EngineError(
-      'unsupported_graph',
-      `products of site ${name} do not form one site (node ${first.node.name})`,
-    )
+/** Roles of all products: by names where these tell, else by how tensors flow. */
+function rolesOf(graph: Graph, products: readonly Product[], head: NodeProto | undefined): Part[] {
+  const { roles, known } = rolesByName(graph, products)
+  if (2 * known >= products.length) return roles
+  const flowing = rolesByStructure(graph, products, head)
+  return roles.map((part) => ({ ...part, role: flowing.get(part.product) ?? part.role }))
+}
+
+function siteOf(name: string, parts: readonly Part[]): Site {
+  const products = [...parts].sort((a, b) => a.role.part - b.role.part).map(({ product }) => product)
   return {
     name,
     products,
-    inputs: first.inputs,
+    inputs: products[0]!.inputs,
     outputs: products.reduce((sum, product) => sum + product.outputs, 0),
   }
 }
 
-/** All sites of a graph in the order of the forward pass, the product that makes the logits left out. */
-export function findSites(graph: Graph, decoder: NodeProto): Site[] {
-  const producers = graph.producers()
-  const groups = new Map<string, { part: number; product: Product }[]>()
-  for (const node of graph.nodes) {
-    const product = productOf(graph, producers, node)
-    if (!product || node === decoder) continue
-    const { site, part } = place(modulePath(product))
-    groups.set(site, [...(groups.get(site) ?? []), { part, product }])
+/** Whether products under one name read one input and have a place each. */
+function canShare(parts: readonly Part[]): boolean {
+  const [first] = parts as [Part]
+  const places = new Set(parts.map(({ role }) => role.part))
+  return places.size === parts.length && parts.every(({ product }) => product.input === first.product.input)
+}
+
+/** A name that is still free: layers that share their weights bring the same one again. */
+function freeName(name: string, taken: ReadonlySet<string>): string {
+  if (!taken.has(name)) return name
+  let copy = 2
+  while (taken.has(`${name}#${copy}`)) copy++
+  return `${name}#${copy}`
+}
+
+/**
+ * All sites of a graph in the order of the forward pass. The projection to the vocabulary is none; a classifier is.
+ * @param head node of the product that makes the logits, where it is known.
+ */
+export function findSites(graph: Graph, head: NodeProto | undefined): Site[] {
+  const groups = new Map<string, Part[]>()
+  for (const part of rolesOf(graph, productsOf(graph), head)) {
+    const { site } = part.role
+    if (site === VOCABULARY || (part.product.node === head && site !== CLASSIFIER)) continue
+    const group = groups.get(part.role.site)
+    if (group) group.push(part)
+    else groups.set(part.role.site, [part])
   }
-  return [...groups].map(([name, parts]) => siteOf(name, parts))
+  const taken = new Set<string>()
+  const named = (name: string, parts: readonly Part[]): Site => {
+    const free = freeName(name, taken)
+    taken.add(free)
+    return siteOf(free, parts)
+  }
+  return [...groups].flatMap(([name, parts]) =>
+    canShare(parts) ? [named(name, parts)] : parts.map((part) => named(part.role.alone, [part])),
+  )
 }

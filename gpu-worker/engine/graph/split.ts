@@ -11,94 +11,128 @@ import {
   ValueInfoProtoSchema,
 } from '../onnx/onnx_pb.ts'
 import { type Graph, intAttribute, intsAttribute } from './graph.ts'
-import { LABEL, POSITION } from './loss.ts'
-import { ELEMENTWISE } from './prune.ts'
-import { type FactorInput, isAcrossGroups } from './side.ts'
+import { POSITIONS, SELECTION, TARGETS, WEIGHTS } from './loss.ts'
+import { axesOf, ELEMENTWISE } from './prune.ts'
+import { isAcrossGroups } from './side.ts'
 import { elementCount, intsOf } from './tensor.ts'
 
 /**
- * The cut. What no group changes is the PREFIX, run once for a record; the rest is the TAIL, run for G groups at once.
- * The tensors that cross belong to one record (leading dimension 1) and broadcast over the groups.
+ * The cut. What nothing trained touches is the PREFIX, run once for a record; the rest is the TAIL, run for every
+ * perturbation. Exports treat the leading axis as a batch. In the tail it holds N members, which are
+ *
+ *   groups    perturbations of ONE record; what the prefix made (leading 1) broadcasts over them;
+ *   records   several records under ONE perturbation; what the prefix made is put together by the caller;
+ *   single    one record, one perturbation: N = 1, for graphs in which the leading axis is no batch.
  */
-export interface Halves {
-  readonly prefix: Graph
-  readonly tail: Graph
-  /** Tensors that the prefix makes and the tail takes. */
-  readonly boundary: readonly string[]
-  /** Elements of the largest tensor that the tail makes for each group. */
-  readonly groupElements: number
+export type Lead = 'groups' | 'records' | 'single'
+
+/** An input of the tail that holds trained values. */
+export interface TrainedInput {
+  readonly name: string
+  /** Dimensions; a string is a size that differs from call to call. */
+  readonly dims: readonly (number | string)[]
 }
 
-/** Tensors that depend on the factors. */
+export interface Halves {
+  readonly prefix: Graph
+  /** Its inputs are not declared yet: see `declareInputs`. */
+  readonly tail: Graph
+  /** Tensors that the tail takes from the prefix, or from the record itself. */
+  readonly boundary: readonly string[]
+  /** What the tail makes for each member of its leading axis: positions it computes at, elements of its largest tensor. */
+  readonly member: { readonly tokens: number; readonly elements: number }
+}
+
+/** Tensors that depend on the given ones. */
 export function dependentTensors(graph: Graph, sources: Iterable<string>): Set<string> {
   const dependent = new Set(sources)
   for (const node of graph.nodes)
-    if (node.input.some((input) => dependent.has(input))) for (const output of node.output) dependent.add(output)
+    if (node.input.some((input) => dependent.has(input)))
+      for (const output of node.output) if (output !== '') dependent.add(output)
   return dependent
 }
 
 /** Whether constant axes are given and leave out the leading one. */
-function axesSpareLeading(graph: Graph, axes: string | undefined, rank: number): boolean {
-  const constant = graph.constants.get(axes ?? '')
-  return constant !== undefined && intsOf(constant).every((axis) => axis !== 0 && axis !== -rank)
+function axesSpareLeading(axes: readonly number[] | undefined, rank: number): boolean {
+  return axes?.every((axis) => axis !== 0 && axis !== -rank) ?? false
 }
 
-/** Whether a node of the tail treats its leading dimension as a mere batch, so that it can hold the groups. */
-function keepsGroupsApart(graph: Graph, node: NodeProto): boolean {
+const NORMALISING = new Set(['LayerNormalization', 'RMSNormalization', 'SimplifiedLayerNormalization'])
+
+/** Whether a node treats the leading axis of what it makes as a mere batch. */
+function keepsMembersApart(graph: Graph, node: NodeProto, carrying: ReadonlySet<string>): boolean {
   const rank = graph.dimsOf(node.output[0]!).length
-  if (ELEMENTWISE.has(node.opType) || node.opType === 'LayerNormalization') return rank > 1
+  const inputRank = graph.dimsOf(node.input[0]!).length
+  const axis = (intAttribute(node, 'axis', 0) + rank) % rank
+  const alike = node.input.every((input) => carrying.has(input))
+  if (ELEMENTWISE.has(node.opType)) return true
+  if (NORMALISING.has(node.opType)) return rank > 1 && (intAttribute(node, 'axis', -1) + rank) % rank !== 0
   switch (node.opType) {
     case 'Softmax':
     case 'LogSoftmax':
       return (intAttribute(node, 'axis', -1) + rank) % rank !== 0
     case 'MatMul':
       return rank >= 3
+    case 'MatMulNBits':
+      return rank >= 2
+    case 'QuantizeLinear':
+    case 'DequantizeLinear':
+      // One scale, or one for each place on another axis than the members'.
+      return graph.dimsOf(node.input[1]!).length === 0 || (intAttribute(node, 'axis', 1) + rank) % rank !== 0
     case 'Concat':
+      return axis !== 0 && alike
     case 'Split':
+      return axis !== 0
     case 'Gather':
-      return (intAttribute(node, 'axis', 0) + rank) % rank !== 0
+      // Rows of a table by tokens keep the leading axis of the tokens; anything else must leave that of the data alone.
+      return carrying.has(node.input[0]!) ? (intAttribute(node, 'axis', 0) + inputRank) % inputRank !== 0 : axis === 0
+    case 'GatherElements':
+      return axis !== 0
     case 'Transpose':
       return intsAttribute(node, 'perm')?.[0] === 0
     case 'ReduceMean':
-      return intsAttribute(node, 'axes')?.every((axis) => axis !== 0 && axis !== -rank) ?? false
+    case 'ReduceSum':
+    case 'ReduceMax':
+      return axesSpareLeading(axesOf(graph, node, node.input[1]), inputRank)
     case 'Reshape':
-      return graph.dimsOf(node.input[0]!)[0] === 1
+      return graph.dimsOf(node.input[0]!)[0] === 1 && graph.constants.has(node.input[1]!)
     case 'Squeeze':
-      return axesSpareLeading(graph, node.input[1], graph.dimsOf(node.input[0]!).length)
+      return axesSpareLeading(axesOf(graph, node, node.input[1]), inputRank)
     case 'Unsqueeze':
-      return axesSpareLeading(graph, node.input[1], rank)
+      return axesSpareLeading(axesOf(graph, node, node.input[1]), rank)
     case 'Slice':
-      return axesSpareLeading(graph, node.input[3], rank)
+      return axesSpareLeading(axesOf(graph, node, node.input[3]), rank)
+    case 'Expand':
+      return graph.constants.has(node.input[1]!) && inputRank === rank
+    case 'Trilu':
+      return rank >= 3
     default:
       return false
   }
 }
 
-/** Lets the leading dimension of a Reshape follow its input: 1 for a record becomes G in the tail. */
+/** Lets the leading dimension of a Reshape follow its input: 1 for a record becomes N in the tail. */
 function freeLeadingSize(graph: Graph, node: NodeProto): void {
-  const target = graph.constants.get(node.input[1]!)
-  if (!target) throw new EngineError('unsupported_graph', `node ${node.name} has no constant target`)
-  const sizes = intsOf(target)
+  const sizes = intsOf(graph.constants.get(node.input[1]!)!)
   if (sizes[0] !== 1) return
   sizes[0] = 0
-  node.input[1] = graph.addInts(`${node.output[0]}.grouped_shape`, sizes)
+  node.input[1] = graph.addInts(`${node.output[0]}.members_shape`, sizes)
 }
 
-/** Makes the dependent nodes ready for G groups; those that were written for groups are left alone. */
-function groupNodes(graph: Graph, dependent: Set<string>): void {
-  for (const node of graph.nodes) {
-    if (!dependent.has(node.output[0]!) || isAcrossGroups(node.name)) continue
-    const leading = graph.dimsOf(node.output[0]!)[0]
-    if (leading !== 1 || !keepsGroupsApart(graph, node))
+/** Makes nodes ready for N members; those that were written for groups are left alone. */
+function spreadMembers(graph: Graph, nodes: readonly NodeProto[], carrying: ReadonlySet<string>): void {
+  for (const node of nodes) {
+    if (isAcrossGroups(node.name) || !carrying.has(node.output[0]!)) continue
+    if (graph.dimsOf(node.output[0]!)[0] !== 1 || !keepsMembersApart(graph, node, carrying))
       throw new EngineError(
         'unsupported_graph',
-        `node ${node.name} (${node.opType}) cannot run for many groups at once`,
+        `node ${node.name} (${node.opType}) cannot run for several members of a batch at once`,
       )
     if (node.opType === 'Reshape') freeLeadingSize(graph, node)
   }
 }
 
-function valueInfo(name: string, elemType: number, dims: readonly (number | string)[]): ValueInfoProto {
+export function valueInfo(name: string, elemType: number, dims: readonly (number | string)[]): ValueInfoProto {
   const dim = dims.map((size) =>
     create(TensorShapeProto_DimensionSchema, {
       value: typeof size === 'number' ? { case: 'dimValue', value: BigInt(size) } : { case: 'dimParam', value: size },
@@ -111,63 +145,83 @@ function valueInfo(name: string, elemType: number, dims: readonly (number | stri
   })
 }
 
-const BOOLEAN = new Set(['Equal', 'Not', 'And', 'Or', 'Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual', 'IsNaN'])
-
-/** Element type of a tensor, read off the operation that makes it. */
-function elementType(graph: Graph, producers: Map<string, NodeProto>, tensor: string): number {
-  const constant = graph.constants.get(tensor)
-  if (constant) return constant.dataType
-  const input = graph.inputs.find(({ name }) => name === tensor)
-  if (input?.type?.value.case === 'tensorType') return input.type.value.value.elemType
-  const node = producers.get(tensor)
-  if (!node) return DataType.FLOAT
-  if (BOOLEAN.has(node.opType)) return DataType.BOOL
-  if (node.opType === 'Cast') return intAttribute(node, 'to', DataType.FLOAT)
-  return elementType(graph, producers, node.input[node.opType === 'Where' ? 1 : 0]!)
+/** What steers a call, in a graph whose leading axis holds `members`. */
+export function steeringInfo(members: number | string): ValueInfoProto[] {
+  return [
+    valueInfo(POSITIONS, DataType.INT64, ['positions']),
+    valueInfo(SELECTION, DataType.FLOAT, [members, 'positions', 'tokens']),
+    valueInfo(TARGETS, DataType.INT64, [members, 'positions', 1]),
+    valueInfo(WEIGHTS, DataType.FLOAT, [members, 1, 'positions']),
+  ]
 }
 
-/** Inputs of the tail that hold factors; the symbolic size is the number of groups times what stands before it. */
-function factorInfo(graph: Graph, factor: FactorInput): ValueInfoProto {
-  const dims = graph.dimsOf(factor.name)
-  const shape = factor.layout === 'wide' ? [dims[0]!, 'groups_rank'] : ['groups', dims[1]!, dims[2]!]
-  return valueInfo(factor.name, DataType.FLOAT, shape)
-}
-
-/** Cuts a graph with side branches, loss and pruning done. */
-export function split(graph: Graph, factors: readonly FactorInput[]): Halves {
+/**
+ * Cuts a graph with side branches or trained inputs, loss and pruning done.
+ * @throws EngineError `unsupported_graph` naming a node that no batch can be put through; never for `single`.
+ */
+export function split(graph: Graph, trained: readonly string[], lead: Lead): Halves {
   graph.tidy()
-  const dependent = dependentTensors(
-    graph,
-    factors.map(({ name }) => name),
-  )
-  groupNodes(graph, dependent)
-  const producers = graph.producers()
-  const inTail = (node: NodeProto): boolean => dependent.has(node.output[0]!)
-  const crossing = graph.nodes
-    .filter(inTail)
+  const varying = dependentTensors(graph, trained)
+  const inTail = (node: NodeProto): boolean => node.output.some((output) => varying.has(output))
+  const tailNodes = graph.nodes.filter(inTail)
+  const fed = new Set([...graph.inputs.map(({ name }) => name), SELECTION, TARGETS, WEIGHTS])
+  for (const name of trained) fed.delete(name)
+  const steering = new Set([POSITIONS, SELECTION, TARGETS, WEIGHTS])
+  const fromRecord = dependentTensors(graph, [...fed, POSITIONS])
+  if (lead === 'groups') spreadMembers(graph, tailNodes, varying)
+  if (lead === 'records') spreadMembers(graph, tailNodes, dependentTensors(graph, fed))
+  const crossing = tailNodes
     .flatMap((node) => node.input)
-    .filter((name) => producers.has(name) && !dependent.has(name))
+    .filter((name) => fromRecord.has(name) && !varying.has(name) && !steering.has(name))
   const boundary = [...new Set(crossing)]
-  const steering = [POSITION, LABEL].map((name) => valueInfo(name, DataType.INT64, [1]))
 
   const prefix = graph.clone()
   prefix.nodes = prefix.nodes.filter((node) => !inTail(node))
-  prefix.outputs = boundary.map((name) => create(ValueInfoProtoSchema, { name }))
-  prefix.inputs = [...graph.inputs, ...steering]
+  prefix.outputs = boundary.filter((name) => !fed.has(name)).map((name) => create(ValueInfoProtoSchema, { name }))
+  prefix.inputs = [...graph.inputs.filter(({ name }) => !trained.includes(name)), ...steeringInfo(1)]
   prefix.tidy()
-
-  const tail = graph.clone()
-  tail.nodes = tail.nodes.filter(inTail)
-  tail.inputs = [
-    ...boundary.map((name) => valueInfo(name, elementType(graph, producers, name), graph.dimsOf(name))),
-    ...factors.map((factor) => factorInfo(graph, factor)),
-    ...steering,
-  ]
-  tail.tidy()
   keepUsedInputs(prefix)
+
+  // What is made of frozen weights alone, such as a matrix turned or widened, belongs to whoever reads it.
+  const isFrozen = (node: NodeProto): boolean => !node.output.some((output) => fromRecord.has(output))
+  const tail = graph.clone()
+  tail.nodes = tail.nodes.filter((node) => inTail(node) || isFrozen(node))
+  tail.tidy()
+  return { prefix, tail, boundary, member: memberOf(tail) }
+}
+
+function memberOf(tail: Graph): Halves['member'] {
+  const made = tail.nodes.map((node) => tail.dimsOf(node.output[0]!))
+  const largest = (sizes: readonly number[]): number => sizes.reduce((most, size) => Math.max(most, size), 1)
+  const tokens = made.filter((dims) => dims.length === 3).map((dims) => dims[1]!)
+  return { tokens: largest(tokens), elements: largest(made.map(elementCount)) }
+}
+
+/**
+ * Declares what the tail takes.
+ * @param types element type of each boundary tensor, as the prefix's session or the model says it.
+ */
+export function declareInputs(
+  { tail, boundary }: Pick<Halves, 'tail' | 'boundary'>,
+  trained: readonly TrainedInput[],
+  lead: Lead,
+  types: ReadonlyMap<string, number>,
+): void {
+  const members = { groups: 'groups', records: 'records', single: 1 }[lead]
+  tail.inputs = [
+    ...boundary.map((name) => {
+      const [, ...rest] = tail.dimsOf(name)
+      const leading = lead === 'records' ? 'records' : 1
+      return valueInfo(
+        name,
+        types.get(name) ?? DataType.FLOAT,
+        rest.length > 0 ? [leading, ...rest] : tail.dimsOf(name),
+      )
+    }),
+    ...trained.map(({ name, dims }) => valueInfo(name, DataType.FLOAT, dims)),
+    ...steeringInfo(members),
+  ]
   keepUsedInputs(tail)
-  const elements = tail.nodes.map((node) => elementCount(graph.dimsOf(node.output[0]!)))
-  return { prefix, tail, boundary, groupElements: Math.max(...elements) }
 }
 
 function keepUsedInputs(graph: Graph): void {

@@ -1,0 +1,237 @@
+import { frozenFactor, type LoraSpace, segmentLengths, segmentOffsets } from '../../../shared/zo/index.ts'
+import { callLimits } from '../device/index.ts'
+import { EngineError } from '../error.ts'
+import type { Graph } from '../graph/graph.ts'
+import { matrixOf } from '../graph/products.ts'
+import type { EarlierFactor, Frozen } from '../graph/side.ts'
+import type { Site } from '../graph/sites.ts'
+import type { Lead } from '../graph/split.ts'
+import { sitesOf } from '../graph/stage.ts'
+import { mergeProduct } from '../kernels/index.ts'
+import { coreFactor, singularBases } from './bases.ts'
+import { Bucket } from './bucket.ts'
+import { blocks, byKey, mostMembers, ranges } from './chunks.ts'
+import { type BucketLead, type Groups, leadOf, type SpaceDriver } from './driver.ts'
+import { type LeftBases, layOut } from './factors.ts'
+import type { Feeds } from './feeds.ts'
+import { filledUp } from './filled.ts'
+import type { Model } from './model.ts'
+import { PerturbedVectors } from './perturbed.ts'
+import { PrefixCache } from './prefix-cache.ts'
+import { type EncodedRecord, type Output, valuesPerGroup } from './setup.ts'
+
+/** Records whose boundaries are held while the groups pass over them: each block makes the perturbed factors again. */
+const BLOCK = 16
+/** A call of groups with fewer tokens than this is too small to be efficient; records are put together instead. */
+const FEW_TOKENS = 256
+
+interface Placed {
+  readonly item: EncodedRecord
+  readonly index: number
+}
+
+/**
+ * The `lora` space: factors beside frozen weights. With many groups every call of the runtime sees ONE record, so that a
+ * record's losses cannot depend on its batch mates: not by a test alone, but because they never meet. With few groups calls
+ * hold several records, in a fixed shape.
+ */
+export class LoraDriver implements SpaceDriver {
+  readonly #model: Model
+  readonly #space: LoraSpace
+  readonly #cache: PrefixCache
+  readonly #vectors: PerturbedVectors
+  readonly #buckets = new Map<string, Promise<Bucket>>()
+  readonly #bases: { left: LeftBases; right: readonly Float32Array[] } | undefined
+  #merged: Graph
+  #frozen: readonly Frozen[]
+
+  /** @throws EngineError where the space does not fit the model. */
+  constructor(model: Model, space: LoraSpace) {
+    this.#model = model
+    this.#space = space
+    this.#cache = new PrefixCache(model.setup.cacheBytes)
+    this.#vectors = new PerturbedVectors({ seed: model.setup.seed, space })
+    this.#merged = model.graph
+    const sites = sitesOf(model.graph, space)
+    this.#bases = space.trained === 'core' ? basesOf(sites, space) : undefined
+    this.#frozen = this.#frozenAt(0, [])
+  }
+
+  async setStage(stage: number, finished: readonly Float32Array[]): Promise<void> {
+    await this.release()
+    this.#merged = finished.length === 0 ? this.#model.graph : this.#mergedGraph(finished)
+    this.#frozen = this.#frozenAt(stage, finished)
+  }
+
+  async run(records: readonly EncodedRecord[], groups: Groups, output: Output): Promise<Float32Array> {
+    const width = valuesPerGroup(this.#model.setup.outputs, output)
+    const values = new Float32Array(records.length * groups.count * width)
+    const put = (index: number, group: number, part: Float32Array): void => {
+      values.set(part, (index * groups.count + group) * width)
+    }
+    for (const [tokens, placed] of byKey(records, ({ bucket }) => bucket)) {
+      const bucket = await this.#bucket(tokens, groups.count)
+      const call = { bucket, groups, output, width, put }
+      if (bucket.graphs.lead === 'groups') await this.#runGroups(placed, call)
+      else await this.#runRecords(placed, call)
+    }
+    return values
+  }
+
+  async leads(): Promise<BucketLead[]> {
+    return Promise.all([...this.#buckets.values()].map(async (bucket) => leadOf(await bucket)))
+  }
+
+  async release(): Promise<void> {
+    const buckets = [...this.#buckets.values()]
+    this.#buckets.clear()
+    this.#cache.clear()
+    for (const bucket of buckets) await (await bucket).release()
+  }
+
+  /** One record a call, the groups along its leading axis. */
+  async #runGroups(placed: readonly Placed[], call: Call): Promise<void> {
+    const { bucket, groups, output, width } = call
+    const most = mostMembers(bucket.graphs.member, callLimits(this.#model.setup.device))
+    for (const block of blocks(placed, BLOCK)) {
+      const boundaries: Feeds[] = []
+      for (const { item } of block) boundaries.push({ ...(await bucket.boundary(item)) })
+      for (const { from, to } of ranges(groups.count, most)) {
+        const factors = this.#factors(bucket, this.#vectors.of(groups, { from, to }))
+        for (const [at, { item, index }] of block.entries()) {
+          const repeated = Array.from({ length: to - from }, () => item)
+          const steering = bucket.steering(repeated)
+          const made = await bucket.run({ ...boundaries[at], ...factors, ...steering }, output)
+          for (let g = from; g < to; g++) call.put(index, g, made.subarray((g - from) * width, (g - from + 1) * width))
+        }
+      }
+    }
+  }
+
+  /** One group a call, records along its leading axis in a fixed number; the last call is filled up. */
+  async #runRecords(placed: readonly Placed[], call: Call): Promise<void> {
+    const { bucket, groups, output, width } = call
+    const isSingle = bucket.graphs.lead === 'single'
+    const members = isSingle ? 1 : mostMembers(bucket.graphs.member, callLimits(this.#model.setup.device))
+    const chunks = []
+    for (const chunk of blocks(placed, members)) {
+      const filled = filledUp(
+        chunk.map(({ item }) => item),
+        members,
+      )
+      chunks.push({ chunk, feeds: { ...(await bucket.boundaries(filled)), ...bucket.steering(filled) } })
+    }
+    for (let g = 0; g < groups.count; g++) {
+      const factors = this.#factors(bucket, this.#vectors.of(groups, { from: g, to: g + 1 }))
+      for (const { chunk, feeds } of chunks) {
+        const made = await bucket.run({ ...feeds, ...factors }, output)
+        for (const [at, { index }] of chunk.entries()) call.put(index, g, made.subarray(at * width, (at + 1) * width))
+      }
+    }
+  }
+
+  #factors(bucket: Bucket, vectors: readonly Float32Array[]): Feeds {
+    const { runtime } = this.#model
+    const laid = layOut(bucket.graphs.factors, this.#space, vectors, this.#bases?.left)
+    return Object.fromEntries(
+      laid.map(({ name, values, dims }) => [name, new runtime.Tensor('float32', values, dims)] as const),
+    )
+  }
+
+  /** The bucket in the lead that suits so many groups; where the graph allows none of them, one by one. */
+  #bucket(tokens: number, groups: number): Promise<Bucket> {
+    const lead: Lead = groups * tokens >= FEW_TOKENS ? 'groups' : 'records'
+    const key = `${tokens}/${lead}`
+    const known = this.#buckets.get(key)
+    if (known) return known
+    const opened = this.#open(tokens, lead)
+    this.#buckets.set(key, opened)
+    opened.catch(() => this.#buckets.delete(key))
+    return opened
+  }
+
+  async #open(tokens: number, lead: Lead): Promise<Bucket> {
+    const trained = { kind: 'factors', space: this.#space, frozen: this.#frozen } as const
+    return Bucket.open(this.#model, this.#merged, { trained, lead, bucket: tokens }, this.#cache)
+  }
+
+  /** The factor beside the trained one, of each site; where weights are no numbers to merge into, earlier stages too. */
+  #frozenAt(stage: number, finished: readonly Float32Array[]): Frozen[] {
+    const { seed } = this.#model.setup
+    const valuesAt = (at: number, site: number): ArrayLike<number> =>
+      this.#bases?.right[site] ?? frozenFactor(seed, { stage: at, site }, this.#space)
+    return this.#space.sites.map(({ scale }, index) => {
+      const earlier = finished.map((trained, at): EarlierFactor => {
+        return { factor: this.#leftFactor(trained, index), values: valuesAt(at, index) }
+      })
+      return { index, values: valuesAt(stage, index), rank: this.#space.rank, scale, earlier }
+    })
+  }
+
+  /** A of one site, [inputs, rank]. */
+  #leftFactor(trained: Float32Array, site: number): Float32Array {
+    const offset = segmentOffsets(this.#space)[site]!
+    const part = trained.subarray(offset, offset + segmentLengths(this.#space)[site]!)
+    const basis = this.#bases?.left?.[site]
+    return basis ? coreFactor(basis, part, this.#space.rank) : part
+  }
+
+  /** The graph with finished stages merged into the weights that are numbers, in order of stage. */
+  #mergedGraph(finished: readonly Float32Array[]): Graph {
+    const merged = this.#model.graph.clone()
+    const { seed } = this.#model.setup
+    sitesOf(merged, this.#space).forEach((site, index) => {
+      let from = 0
+      site.products.forEach((product, part) => {
+        const { inputs, outputs } = product
+        if (product.isFloat) {
+          const weight = matrixOf(product)
+          finished.forEach((trained, stage) => {
+            const right = this.#bases?.right[index] ?? frozenFactor(seed, { stage, site: index }, this.#space)
+            mergeProduct(weight, outputs, {
+              left: this.#leftFactor(trained, index),
+              right,
+              rank: this.#space.rank,
+              scale: this.#space.sites[index]!.scale,
+              columns: site.outputs,
+              from,
+            })
+          })
+          setWeight(
+            merged,
+            site,
+            part,
+            merged.addFloats(`sotto.site${index}.${part}.merged`, [inputs, outputs], weight),
+          )
+        }
+        from += outputs
+      })
+    })
+    return this.#model.keepOnDisk(merged)
+  }
+}
+
+interface Call {
+  readonly bucket: Bucket
+  readonly groups: Groups
+  readonly output: Output
+  readonly width: number
+  put(index: number, group: number, part: Float32Array): void
+}
+
+/** Lets a product read another matrix, [inputs, outputs] as it stands. */
+function setWeight(graph: Graph, site: Site, part: number, name: string): void {
+  const { node } = site.products[part]!
+  node.input[1] = name
+  if (node.opType === 'Gemm') node.attribute = node.attribute.filter((attribute) => attribute.name !== 'transB')
+  graph.tidy()
+}
+
+function basesOf(sites: readonly Site[], space: LoraSpace): { left: Float32Array[]; right: Float32Array[] } {
+  const bases = sites.map((site) => {
+    if (!site.products.every(({ isFloat }) => isFloat))
+      throw new EngineError('site_mismatch', `site ${site.name} is quantised and has no singular bases: train a factor`)
+    return singularBases(site.products.map(matrixOf), { inputs: site.inputs, rank: space.rank })
+  })
+  return { left: bases.map(({ left }) => left), right: bases.map(({ right }) => right) }
+}
