@@ -22,6 +22,7 @@ const spec = {
     trained: 'factor',
     sites: [{ name: 'head.transform', inputs: 128, outputs: 128, scale: 1 }],
   },
+  stages: [{ directions: 1 }],
   seed: '0123456789abcdef',
 } as unknown as RunSpec
 

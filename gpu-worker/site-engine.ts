@@ -21,6 +21,16 @@ export async function openSiteEngine(
   const { task, space, seed } = spec
   const units = await readUnits(site.data, site)
   const engine = await openEngine({ modelDir, task, space, seed, threads: site.threads })
+  const warm = async (stage: number): Promise<void> => {
+    const { directions } = spec.stages[stage]!
+    await engine.warm({ directions, sides: 'two' })
+  }
+  try {
+    await warm(0)
+  } catch (error) {
+    await engine.close()
+    throw error
+  }
   const leaveOut = once(() => site.log({ event: 'units_left_out' }))
   const encode = (data: DataLine): Line => {
     try {
@@ -59,7 +69,10 @@ export async function openSiteEngine(
   return {
     units: units.map((lines) => lines.map(encode)),
     losses: (lines, at) => losses(lines as readonly Line[], at),
-    setStage: (stage, finished) => engine.setStage(stage, finished),
+    setStage: async (stage, finished) => {
+      await engine.setStage(stage, finished)
+      await warm(stage)
+    },
     close: () => engine.close(),
   }
 }

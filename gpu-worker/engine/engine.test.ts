@@ -193,4 +193,15 @@ describe('losses against dense weights in an untouched graph', () => {
         expect(Math.abs(loss - together[n * groups.length + g]!)).toBeLessThanOrEqual(1e-5)
     }
   })
+
+  it('are the same after the engine was warmed, which tells what does not fit', async () => {
+    const engine = await open(lastLayer)
+    const cold = await open(lastLayer)
+    await engine.warm({ directions: 6, sides: 'two' })
+    const records = recordsOf(engine, 3)
+    expect(await engine.losses(records, around(engine, 6))).toEqual(await cold.losses(records, around(cold, 6)))
+    const [site] = lastLayer.sites
+    const odd = openEngine({ modelDir, task, space: { ...lastLayer, sites: [{ ...site!, name: 'nowhere' }] }, seed })
+    await expect(odd).rejects.toMatchObject({ code: 'unknown_site' })
+  })
 })

@@ -36,6 +36,11 @@ export interface Engine {
   /** Moves to a stage: its frozen factors, and earlier stages merged into the weights in order. */
   setStage(stage: number, finished: readonly Float32Array[]): Promise<void>
   /**
+   * Makes and runs everything that a round of this shape needs, for every bucket, on padding: what does not fit is told
+   * now and not in the middle of a round, and the first round is as fast as the others.
+   */
+  warm(round: Pick<Perturbation, 'directions' | 'sides'>): Promise<void>
+  /**
    * Loss of every record under every group of a round: in order 0+, 0-, 1+, 1-, ... of two sides, or the center once and
    * then 0+, 1+, ... of one.
    * @returns nats, [records, groups], row-major. A record's losses are the same bits whatever else is in the call.
@@ -71,6 +76,13 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const dimension = spaceDimension(space)
   const positions = new Map(task.buckets.map((bucket) => [bucket, positionsOf(bucket)]))
   const { padToken } = tokenizer
+  const blankOf = (bucket: number): EncodedRecord => ({
+    ids: Int32Array.of(padToken),
+    bucket,
+    positions: Int32Array.of(0),
+    targets: Int32Array.of(0),
+    weights: Float32Array.of(1),
+  })
   const setup = { modelDir, variant, outputs, positions, space, mask, seed, padToken, cacheBytes, device }
   const pool = await Pool.open(threads, setup)
   return {
@@ -81,6 +93,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
         throw new EngineError('wrong_stage', `stage ${stage} follows ${stage} finished stages, not ${finished.length}`)
       for (const vector of finished) checkLength(vector, dimension)
       await pool.setStage(stage, finished)
+    },
+    warm: (shape) => {
+      const around = { ...shape, round: 0, radius: 1e-3 }
+      return pool.warm(task.buckets.map(blankOf), { center: new Float32Array(dimension), around })
     },
     losses: async (records, { center, ...around }) => {
       checkLength(center, dimension)

@@ -111,6 +111,15 @@ export class Pool {
     return inOrder(requests, answers)
   }
 
+  /** Lets every thread evaluate these records. */
+  async warm(
+    records: readonly EncodedRecord[],
+    at: { readonly center: Float32Array; readonly around: Around },
+  ): Promise<void> {
+    const center = shared(at.center)
+    await this.#all({ kind: 'run', records, center, around: at.around, output: 'losses' })
+  }
+
   async close(): Promise<void> {
     await Promise.allSettled(this.#threads.map((thread) => thread.send({ kind: 'close' })))
   }

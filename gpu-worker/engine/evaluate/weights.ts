@@ -1,7 +1,6 @@
 import type { FullSpace, PrunedSpace } from '../../../shared/zo/index.ts'
 import { callLimits } from '../device/index.ts'
-import { EngineError } from '../error.ts'
-import { weightInput } from '../graph/stage.ts'
+import { weightInput, weightOf } from '../graph/stage.ts'
 import { floatsOf } from '../graph/tensor.ts'
 import { Bucket } from './bucket.ts'
 import { blocks, byKey, mostMembers } from './chunks.ts'
@@ -33,9 +32,7 @@ export class WeightsDriver implements SpaceDriver {
     this.#model = model
     this.#space = space
     this.#cache = new PrefixCache(model.setup.cacheBytes)
-    for (const { name } of space.tensors)
-      if (!model.graph.constants.has(name))
-        throw new EngineError('unknown_site', `the model has no weight ${name}: see "sotto model check"`)
+    for (const tensor of space.tensors) weightOf(model.graph, tensor)
     this.#memory = new WeightMemory(space, { seed: model.setup.seed, mask: model.setup.mask })
     const { Tensor } = model.runtime
     const feedsOf = (side: 'out' | 'other'): Feeds => {
@@ -100,8 +97,8 @@ export class WeightsDriver implements SpaceDriver {
 
   /** The weights that a stage begins with: base plus finished stages, in order, each sum rounded once. */
   #load(finished: readonly Float32Array[]): void {
-    this.#space.tensors.forEach(({ name }, segment) => {
-      this.#memory.setBase(segment, floatsOf(this.#model.graph.constants.get(name)!))
+    this.#space.tensors.forEach((tensor, segment) => {
+      this.#memory.setBase(segment, floatsOf(weightOf(this.#model.graph, tensor)))
     })
     for (const trained of finished) this.#memory.merge(trained)
   }

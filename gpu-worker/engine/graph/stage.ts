@@ -1,7 +1,7 @@
 import type { LoraSpace, WeightTensor } from '../../../shared/zo/index.ts'
 import { EngineError } from '../error.ts'
 import { regularise } from '../normalise/index.ts'
-import { TensorProto_DataType as DataType } from '../onnx/onnx_pb.ts'
+import { TensorProto_DataType as DataType, type TensorProto } from '../onnx/onnx_pb.ts'
 import { factorAttention } from './attention.ts'
 import { fold, type ProbedValue } from './fold.ts'
 import { joinBiases } from './gemm.ts'
@@ -133,14 +133,21 @@ function withFactors(graph: Graph, trained: Extract<Trained, { kind: 'factors' }
 /** The name under which a trained weight is an input: the runtime wants other names for inputs than for constants. */
 export const weightInput = (name: string): string => `sotto.weight.${name}`
 
+/** The constant that holds a trained weight. @throws EngineError `unknown_site`, `site_mismatch` */
+export function weightOf(graph: Graph, { name, shape }: WeightTensor): TensorProto {
+  const constant = graph.constants.get(name)
+  if (!constant) throw new EngineError('unknown_site', `the model has no weight ${name}: see "sotto model check"`)
+  const dims = dimsOf(constant)
+  if (dims.join() !== shape.join())
+    throw new EngineError('site_mismatch', `weight ${name} is [${dims.join(', ')}] in the model`)
+  return constant
+}
+
 /** Trained weights as inputs. @throws EngineError `unknown_site`, `site_mismatch` */
 function withWeights(graph: Graph, tensors: readonly WeightTensor[]): Rewritten {
-  const names = tensors.map(({ name, shape }) => {
-    const constant = graph.constants.get(name)
-    if (!constant) throw new EngineError('unknown_site', `the model has no weight ${name}: see "sotto model check"`)
-    const dims = dimsOf(constant)
-    if (dims.join() !== shape.join())
-      throw new EngineError('site_mismatch', `weight ${name} is [${dims.join(', ')}] in the model`)
+  const names = tensors.map((tensor) => {
+    const { name } = tensor
+    const dims = dimsOf(weightOf(graph, tensor))
     const input = weightInput(name)
     graph.constants.delete(name)
     graph.redirect(name, input)
