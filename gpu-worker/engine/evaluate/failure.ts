@@ -26,6 +26,18 @@ function known(cause: unknown): EngineError | undefined {
   return undefined
 }
 
+/** Names of nodes and operators are the model's, and no data: where the runtime says which, so do we. */
+const PLACES: readonly RegExp[] = [
+  /Node \(([^)]*)\) Op \(([^)]*)\)/,
+  /implementation for (\S+) node with name '([^']*)'/,
+  /No Op registered for (\S+)/,
+]
+
+function placeIn(text: string): string {
+  const found = PLACES.map((pattern) => pattern.exec(text)).find((match) => match !== null)
+  return found ? ` at ${found.slice(1).filter(Boolean).join(' ')}` : ''
+}
+
 /** Why a session could not be made. */
 export function sessionFailure(cause: unknown): EngineError {
   if (NO_DEVICE.test(textOf(cause)))
@@ -36,7 +48,10 @@ export function sessionFailure(cause: unknown): EngineError {
         cause,
       },
     )
-  return known(cause) ?? new EngineError('unsupported_graph', 'the runtime refuses the rewritten graph', { cause })
+  return (
+    known(cause) ??
+    new EngineError('unsupported_graph', `the runtime refuses the graph${placeIn(textOf(cause))}`, { cause })
+  )
 }
 
 /** Why a session failed while running. */
