@@ -1,10 +1,9 @@
 import { rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { threadId } from 'node:worker_threads'
 import type { InferenceSession } from 'onnxruntime-node'
 import { sessionOptions } from '../device/index.ts'
 import { EngineError } from '../error.ts'
-import { spill, writeGraph } from '../graph/emit.ts'
+import { scratchPath, spill, writeGraph } from '../graph/emit.ts'
 import { readGraph } from '../graph/file.ts'
 import { type ProbedValue, probeGraph } from '../graph/fold.ts'
 import type { Graph } from '../graph/graph.ts'
@@ -123,7 +122,7 @@ export class Model {
 
   /** Moves what was made in memory for a graph into a file that lives as long as this model. */
   keepOnDisk(graph: Graph): Graph {
-    const path = join(tmpdir(), `.sotto-weights-${process.pid}-${process.hrtime.bigint()}-${spilled++}`)
+    const path = scratchPath(`weights-${threadId}-${spilled++}`)
     spill(graph, path)
     this.#files.push(path)
     return graph

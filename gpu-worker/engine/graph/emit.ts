@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -30,6 +31,38 @@ const INLINE_BYTES = 1024
 const DATA_FILE = 'made.data'
 const MODEL_FILE = 'model.onnx'
 
+/** Begins the name of everything written here; the process that wrote it follows. */
+const MARK = '.sotto-graph-'
+const DAY_MS = 24 * 3600 * 1000
+const swept = new Set<string>()
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
+
+/**
+ * Removes what killed processes left behind, once for each place. Only what is a day old: another container may share the
+ * folder and not the process numbers.
+ */
+export function sweep(place: string, now = Date.now()): void {
+  if (swept.has(place)) return
+  swept.add(place)
+  for (const name of readdirSync(place).filter((each) => each.startsWith(MARK))) {
+    const path = join(place, name)
+    const age = now - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? now)
+    const pid = Number(name.slice(MARK.length).split('-')[0])
+    if (age > DAY_MS && !isAlive(pid)) rmSync(path, { recursive: true, force: true })
+  }
+}
+
+/** A path in the system's folder for such files, for what lives as long as a model. */
+export const scratchPath = (name: string): string => join(tmpdir(), `${MARK}${process.pid}-${name}`)
+
 const sameDevice = (a: string, b: string): boolean => statSync(a).dev === statSync(b).dev
 
 /** A fresh folder on the device of the weights, where that can be written, so that links are possible. */
@@ -37,7 +70,9 @@ function freshFolder(near: string | undefined): string {
   const places = near === undefined || sameDevice(near, tmpdir()) ? [tmpdir()] : [dirname(dirname(near)), tmpdir()]
   for (const place of places) {
     try {
-      return mkdtempSync(join(place, '.sotto-graph-'))
+      const folder = mkdtempSync(join(place, `${MARK}${process.pid}-`))
+      sweep(place)
+      return folder
     } catch {
       // Not writable: the next place.
     }
