@@ -107,7 +107,8 @@ export class Pool {
         answers[request] = (await thread.send({ kind: 'run', records: own, center, around: at.around, output }))!
       }
     }
-    await Promise.all(this.#threads.flatMap((thread) => Array.from({ length: LANES }, () => lane(thread))))
+    // Lane by lane, so that few requests go to as many threads as there are.
+    await Promise.all(Array.from({ length: LANES }, () => this.#threads.map(lane)).flat())
     return inOrder(requests, answers)
   }
 

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { fromBinary } from '@bufbuild/protobuf'
 import { EngineError } from '../error.ts'
@@ -11,6 +11,7 @@ import {
   type TensorProto,
 } from '../onnx/onnx_pb.ts'
 import { Graph } from './graph.ts'
+import { readSkeleton, type Skeleton } from './skeleton.ts'
 import { fileLength, placeOf, referenceTensor } from './tensor.ts'
 
 /**
@@ -48,9 +49,6 @@ export function modelFile(modelDir: string, variant?: Variant): string {
   throw new EngineError('missing_model_file', `no file ${wanted} in the model folder; ${there}`)
 }
 
-/** Weights of more bytes than this stay in their file. */
-const INLINE_BYTES = 1024
-
 /** The file of a weight kept outside the model file. @throws EngineError for a path that leaves the model's folder. */
 function externalPath(tensor: TensorProto, location: string, folder: string): string {
   const path = resolve(folder, location)
@@ -77,14 +75,6 @@ function externalReference(tensor: TensorProto, folder: string): TensorProto {
       `data file ends before weight ${tensor.name}: the file ${named.path} is not whole, copy it again`,
     )
   return referenceTensor(tensor, { path, offset: named.offset, length })
-}
-
-/** Large weights inside the model file become references into it, so that its bytes can leave memory. */
-function inlineReference(tensor: TensorProto, file: { path: string; bytes: Uint8Array }): TensorProto {
-  const { rawData } = tensor
-  if (!rawData || rawData.length <= INLINE_BYTES || rawData.buffer !== file.bytes.buffer) return tensor
-  const offset = rawData.byteOffset - file.bytes.byteOffset
-  return referenceTensor(tensor, { path: file.path, offset, length: rawData.length })
 }
 
 function refuseControlFlow(graph: Graph): void {
@@ -131,6 +121,16 @@ function graphOf(model: ModelProto): Graph {
   return graph
 }
 
+/** @throws EngineError `malformed_model` */
+function decoded(path: string, file: string): { model: ModelProto; places: Skeleton['places'] } {
+  try {
+    const { bytes, places } = readSkeleton(path)
+    return { model: fromBinary(ModelProtoSchema, bytes), places }
+  } catch (cause) {
+    throw new EngineError('malformed_model', `${file} is no whole ONNX file: copy or export it again`, { cause })
+  }
+}
+
 /**
  * Reads the graph of a model folder. Weights stay in their files (see `tensor.ts`).
  * @throws EngineError `missing_model_file`, `malformed_model`, `unsupported_graph`
@@ -138,20 +138,13 @@ function graphOf(model: ModelProto): Graph {
 export function readGraph(modelDir: string, variant?: Variant): Graph {
   const file = modelFile(modelDir, variant)
   const path = resolve(modelDir, file)
-  const bytes = readFileSync(path)
-  let model: ModelProto
-  try {
-    model = fromBinary(ModelProtoSchema, bytes)
-  } catch (cause) {
-    throw new EngineError('malformed_model', `${file} is no whole ONNX file: copy or export it again`, { cause })
-  }
+  const { model, places } = decoded(path, file)
   const graph = graphOf(model)
   for (const [name, tensor] of graph.constants) {
-    const isExternal = tensor.dataLocation === DataLocation.EXTERNAL
-    graph.constants.set(
-      name,
-      isExternal ? externalReference(tensor, dirname(path)) : inlineReference(tensor, { path, bytes }),
-    )
+    const place = places.get(tensor.name)
+    if (tensor.dataLocation === DataLocation.EXTERNAL)
+      graph.constants.set(name, externalReference(tensor, dirname(path)))
+    else if (place) graph.constants.set(name, referenceTensor(tensor, { path, ...place }))
   }
   return graph
 }
