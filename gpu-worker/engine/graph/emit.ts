@@ -18,7 +18,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import { EngineError } from '../error.ts'
 import { GraphProtoSchema, ModelProtoSchema, type TensorProto } from '../onnx/onnx_pb.ts'
 import type { Graph } from './graph.ts'
-import { placeOf, referenceTensor } from './tensor.ts'
+import { placeOf, readPlace, referenceTensor, type WeightPlace } from './tensor.ts'
 
 /**
  * Writing rewritten graphs. The runtime maps weights from files that lie in the folder of the model file, and refuses any
@@ -100,20 +100,33 @@ class DataFile {
   }
 
   /** @returns where the bytes lie. */
-  append(bytes: Uint8Array): { path: string; offset: number; length: number } {
-    this.#file ??= openSync(this.path, 'w')
+  append(parts: readonly (WeightPlace | Uint8Array)[]): WeightPlace {
     const offset = this.#at
-    for (let at = 0; at < bytes.length; ) at += writeSync(this.#file, bytes, at, Math.min(bytes.length - at, 2 ** 30))
+    for (const part of parts)
+      for (const bytes of part instanceof Uint8Array ? [part] : piecesOf(part)) this.#write(bytes)
+    const length = this.#at - offset
     // Weights begin where a cache line does: kernels read them with aligned loads.
-    const padding = -bytes.length & 63
-    if (padding > 0) writeSync(this.#file, new Uint8Array(padding))
-    this.#at += bytes.length + padding
-    return { path: this.path, offset, length: bytes.length }
+    this.#write(new Uint8Array(-length & 63))
+    return { path: this.path, offset, length }
+  }
+
+  #write(bytes: Uint8Array): void {
+    this.#file ??= openSync(this.path, 'w')
+    for (let at = 0; at < bytes.length; ) at += writeSync(this.#file, bytes, at, Math.min(bytes.length - at, 2 ** 30))
+    this.#at += bytes.length
   }
 
   close(): void {
     if (this.#file !== undefined) closeSync(this.#file)
   }
+}
+
+const PIECE = 2 ** 20
+
+/** The bytes of a place, piece by piece. */
+function* piecesOf({ path, offset, length }: WeightPlace): Generator<Uint8Array> {
+  for (let at = 0; at < length; at += PIECE)
+    yield readPlace({ path, offset: offset + at, length: Math.min(PIECE, length - at) })
 }
 
 /** The bytes of an ONNX model holding this graph with these constants. */
@@ -161,9 +174,11 @@ export function writeGraph(graph: Graph): WrittenGraph {
       const named = tensor.name === name ? tensor : { ...tensor, name }
       const place = placeOf(named)
       if (place) return referenceTensor(named, place, linkOf(place.path))
+      const parts = graph.joined.get(name)
+      if (parts) return referenceTensor(named, data.append(parts), DATA_FILE)
       const raw = named.rawData
       if (!raw || raw.length <= INLINE_BYTES) return named
-      return referenceTensor(named, data.append(raw), DATA_FILE)
+      return referenceTensor(named, data.append([raw]), DATA_FILE)
     })
     data.close()
     writeFileSync(join(folder, MODEL_FILE), modelBytes(graph, constants))
@@ -184,7 +199,7 @@ export function spill(graph: Graph, path: string): void {
   for (const [name, tensor] of graph.constants) {
     const raw = tensor.rawData
     if (placeOf(tensor) || !raw || raw.length <= INLINE_BYTES) continue
-    graph.constants.set(name, referenceTensor({ ...tensor, name }, data.append(raw)))
+    graph.constants.set(name, referenceTensor({ ...tensor, name }, data.append([raw])))
   }
   data.close()
 }

@@ -10,7 +10,7 @@ import {
   type TensorProto,
   type ValueInfoProto,
 } from '../onnx/onnx_pb.ts'
-import { dimsOf, floatTensor, intTensor } from './tensor.ts'
+import { dimsOf, floatTensor, intTensor, type WeightPlace } from './tensor.ts'
 
 export type Attributes = Readonly<Record<string, number | readonly number[]>>
 
@@ -44,6 +44,8 @@ export class Graph {
   irVersion = 8n
   /** Exporter that wrote the model, with its version. */
   producer = ''
+  /** Constants that are others put together, by name: their bytes are copied from file to file and never read. */
+  joined = new Map<string, readonly (WeightPlace | Uint8Array)[]>()
   /** Dimensions by tensor name, without those of constants. */
   dims = new Map<string, readonly number[]>()
 
@@ -59,6 +61,7 @@ export class Graph {
     copy.opsets = this.opsets
     copy.irVersion = this.irVersion
     copy.producer = this.producer
+    copy.joined = new Map(this.joined)
     copy.dims = new Map(this.dims)
     return copy
   }
@@ -84,6 +87,14 @@ export class Graph {
 
   addFloats(name: string, dims: readonly number[], values: Float32Array): string {
     this.constants.set(name, floatTensor(name, dims, values))
+    return name
+  }
+
+  /** Adds a float32 constant whose rows are those of a weight in a file, and then these. */
+  addBelow(name: string, dims: readonly number[], parts: { above: WeightPlace; below: Float32Array }): string {
+    this.constants.set(name, floatTensor(name, dims, new Float32Array()))
+    const { buffer, byteOffset, byteLength } = parts.below
+    this.joined.set(name, [parts.above, new Uint8Array(buffer, byteOffset, byteLength)])
     return name
   }
 

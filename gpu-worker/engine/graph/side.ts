@@ -1,6 +1,8 @@
+import { TensorProto_DataType as DataType } from '../onnx/onnx_pb.ts'
 import type { Graph } from './graph.ts'
 import { biasAdd, matrixOf, type Product } from './products.ts'
 import type { Site } from './sites.ts'
+import { placeOf } from './tensor.ts'
 
 /**
  * Side branches: y = x W becomes x W + (x A) (scale V), with V constant for a stage and A an input for each group.
@@ -102,13 +104,23 @@ function addSide(
   return { sum, base: target, projection: part.t, factor, rank: part.rank }
 }
 
-/** [W; scale V] as one constant [inputs + rank, outputs]. */
-function stackedMatrix(product: Product, values: Float32Array): Float32Array {
+/** [W; scale V] as one constant [inputs + rank, outputs]. @returns its name. */
+function stackedMatrix(
+  graph: Graph,
+  product: Product,
+  part: { values: Float32Array; rank: number; name: string },
+): string {
+  const name = `${part.name}.stacked`
+  const dims = [product.inputs + part.rank, product.outputs]
+  const above = placeOf(product.weight)
+  // A weight that lies in its file as it is needed is not brought into memory for this.
+  if (above && !product.transposed && product.weight.dataType === DataType.FLOAT)
+    return graph.addBelow(name, dims, { above, below: part.values })
   const weight = matrixOf(product)
-  const stacked = new Float32Array(weight.length + values.length)
+  const stacked = new Float32Array(weight.length + part.values.length)
   stacked.set(weight)
-  stacked.set(values, weight.length)
-  return stacked
+  stacked.set(part.values, weight.length)
+  return graph.addFloats(name, dims, stacked)
 }
 
 /** Reads [x | x A] with [W; scale V]: no pass over the outputs, where those are the wider side. */
@@ -117,9 +129,7 @@ function concatenate(
   product: Product,
   part: { joined: string; values: Float32Array; rank: number; name: string },
 ): void {
-  const stacked = stackedMatrix(product, part.values)
-  const weight = graph.addFloats(`${part.name}.stacked`, [product.inputs + part.rank, product.outputs], stacked)
-  product.node.input = [part.joined, weight]
+  product.node.input = [part.joined, stackedMatrix(graph, product, part)]
 }
 
 /** Above this a second copy of W costs more memory than a pass over the outputs costs time. */

@@ -10,7 +10,7 @@ import { EngineError } from '../error.ts'
 
 /** Bytes of a tensor that are passed over: everything longer than this. */
 const LONGEST = 1024
-const WINDOW = 2 ** 20
+const WINDOW = 2 ** 14
 
 const MODEL_GRAPH = 7
 const GRAPH_INITIALIZER = 5
