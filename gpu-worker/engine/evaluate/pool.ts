@@ -1,8 +1,9 @@
 import { SHARE_ENV, Worker } from 'node:worker_threads'
+import { groupCount } from '../../../shared/zo/index.ts'
 import { EngineError } from '../error.ts'
 import { disableTelemetry } from '../ort.ts'
-import { blocks } from './chunks.ts'
-import type { Answer, Around, Request } from './messages.ts'
+import { blocks, ranges } from './chunks.ts'
+import type { Answer, Around, GroupRange, Request } from './messages.ts'
 import type { EncodedRecord, EvaluatorSetup, Output } from './setup.ts'
 
 interface Waiting {
@@ -88,23 +89,26 @@ export class Pool {
   }
 
   /** Values of all records in their order. */
-  async run(
-    records: readonly EncodedRecord[],
-    at: { readonly center: Float32Array; readonly around: Around },
-    output: Output,
-  ): Promise<Float32Array> {
+  async run(records: readonly EncodedRecord[], at: Point, output: Output): Promise<Float32Array> {
     if (records.length === 0) return new Float32Array()
     const center = shared(at.center)
-    // Whole weights are perturbed anew for every request: each thread gets one.
+    const { kind } = this.#setup.space
+    return kind === 'lora' || at.around === 'center'
+      ? this.#byRecords(records, { ...at, center }, output)
+      : this.#byGroups(records, { center, around: at.around }, output)
+  }
+
+  /** Threads take some records after some, whoever is free. */
+  async #byRecords(records: readonly EncodedRecord[], at: Shared, output: Output): Promise<Float32Array> {
     const share = Math.ceil(records.length / this.#threads.length)
-    const requests = requestsOf(records, this.#setup.space.kind === 'lora' ? Math.min(RECORDS, share) : share)
+    const requests = requestsOf(records, Math.min(RECORDS, share))
     const answers: Float32Array[] = new Array(requests.length)
     let next = 0
     const lane = async (thread: EvaluatingThread): Promise<void> => {
       while (next < requests.length) {
         const request = next++
         const own = requests[request]!.map((index) => records[index]!)
-        answers[request] = (await thread.send({ kind: 'run', records: own, center, around: at.around, output }))!
+        answers[request] = (await thread.send({ kind: 'run', records: own, ...at, output }))!
       }
     }
     // Lane by lane, so that few requests go to as many threads as there are.
@@ -112,11 +116,21 @@ export class Pool {
     return inOrder(requests, answers)
   }
 
-  /** Lets every thread evaluate these records. */
-  async warm(
+  /** Each thread takes some directions for all records: whole weights are then perturbed once in all, and calls are full. */
+  async #byGroups(
     records: readonly EncodedRecord[],
-    at: { readonly center: Float32Array; readonly around: Around },
-  ): Promise<void> {
+    at: { readonly center: SharedVector; readonly around: Exclude<Around, 'center'> },
+    output: Output,
+  ): Promise<Float32Array> {
+    const parts = partsOf(groupCount(at.around), this.#threads.length)
+    const answers = await Promise.all(
+      parts.map((part, index) => this.#threads[index]!.send({ kind: 'run', records, ...at, part, output })),
+    )
+    return sideBySide(parts, answers as Float32Array[], records.length)
+  }
+
+  /** Lets every thread evaluate these records. */
+  async warm(records: readonly EncodedRecord[], at: Point): Promise<void> {
     const center = shared(at.center)
     await this.#all({ kind: 'run', records, center, around: at.around, output: 'losses' })
   }
@@ -126,7 +140,39 @@ export class Pool {
   }
 }
 
-function shared(values: Float32Array): Float32Array<SharedArrayBuffer> {
+type SharedVector = Float32Array<SharedArrayBuffer>
+
+interface Point {
+  readonly center: Float32Array
+  readonly around: Around
+}
+
+interface Shared extends Point {
+  readonly center: SharedVector
+}
+
+/** Ranges of groups, one for each thread that gets any; the two sides of a direction stay together. */
+export function partsOf(groups: number, threads: number): GroupRange[] {
+  return ranges(Math.ceil(groups / 2), Math.ceil(groups / 2 / threads)).map(({ from, to }) => {
+    return { from: 2 * from, to: Math.min(groups, 2 * to) }
+  })
+}
+
+/** Answers [records, some groups] as [records, groups]; each value may be several numbers. */
+function sideBySide(parts: readonly GroupRange[], answers: readonly Float32Array[], records: number): Float32Array {
+  const rows = answers.map((answer) => answer.length / records)
+  const width = rows.reduce((sum, row) => sum + row, 0)
+  const all = new Float32Array(width * records)
+  let start = 0
+  parts.forEach((_, part) => {
+    const row = rows[part]!
+    for (let n = 0; n < records; n++) all.set(answers[part]!.subarray(n * row, (n + 1) * row), n * width + start)
+    start += row
+  })
+  return all
+}
+
+function shared(values: Float32Array): SharedVector {
   const copy = new Float32Array(new SharedArrayBuffer(4 * values.length))
   copy.set(values)
   return copy

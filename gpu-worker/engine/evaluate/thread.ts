@@ -5,7 +5,7 @@ import { loadRuntime } from '../ort.ts'
 import type { Groups } from './driver.ts'
 import { Evaluator } from './evaluator.ts'
 import { runFailure } from './failure.ts'
-import type { Answer, Around, Request } from './messages.ts'
+import type { Answer, Around, GroupRange, Request } from './messages.ts'
 
 /** An evaluating thread: the runtime computes synchronously, so it must never share a thread with timers or sockets. */
 const port = parentPort
@@ -20,10 +20,11 @@ function opened(): Evaluator {
 
 const CENTER: Omit<Groups, 'center'> = { count: 1, at: () => ({ k: 0, sign: 0 }), round: 0, radius: 0 }
 
-function groupsOf(center: Float32Array, around: Around): Groups {
+function groupsOf(center: Float32Array, around: Around, part?: GroupRange): Groups {
   if (around === 'center') return { center, ...CENTER }
   const { round, radius, sides } = around
-  return { center, count: groupCount(around), at: (group) => groupAt(group, sides), round, radius }
+  const { from, to } = part ?? { from: 0, to: groupCount(around) }
+  return { center, count: to - from, at: (group) => groupAt(from + group, sides), round, radius }
 }
 
 async function handle(request: Request): Promise<Float32Array | undefined> {
@@ -35,8 +36,8 @@ async function handle(request: Request): Promise<Float32Array | undefined> {
       await opened().setStage(request.stage, request.finished)
       return undefined
     case 'run': {
-      const { center, around, records, output } = request
-      return opened().run(records, groupsOf(center, around), output)
+      const { center, around, part, records, output } = request
+      return opened().run(records, groupsOf(center, around, part), output)
     }
     case 'close':
       await evaluator?.release()
