@@ -1,8 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Lease, type RunSpec, unsignedReportSchema } from '../shared/api/index.ts'
 import { canonicalJson } from '../shared/ledger/index.ts'
 import type { RandomBytes } from '../shared/privacy/index.ts'
 import { stateHash } from '../shared/zo/index.ts'
 import type { Coordinator } from './coordinator.ts'
+import { EngineError } from './engine/index.ts'
 import { WorkerError } from './error.ts'
 import type { WorkerEvent } from './log.ts'
 import { fetchModel } from './model-files.ts'
@@ -40,6 +42,8 @@ interface Job {
 /** Where the open job stands, so that its engine is closed however the worker ends. */
 interface Desk {
   job?: Job
+  /** Times in a row that the device was lost. */
+  losses?: number
 }
 
 const LONG_POLL_SECONDS = 25
@@ -58,18 +62,41 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     while (!signal.aborted) {
       const lease = await persistently(options, () => coordinator.lease(LONG_POLL_SECONDS))
       if (!lease) continue
-      if (site.outbox.find(lease.id) === null) {
-        const job = await persistently(options, () => prepare(options, desk, lease))
-        // The round closed while this worker caught up: nothing was evaluated, so nothing is sent.
-        if (job.run.point.nextRound !== lease.round) continue
-        await evaluate(options, job, lease)
-      }
+      if (site.outbox.find(lease.id) === null && !(await isEvaluated(options, desk, lease))) continue
       await send(options, lease.id, lease)
     }
   } catch (error) {
     if (!signal.aborted) throw error
   } finally {
     await desk.job?.engine.close()
+  }
+}
+
+/** A device that is lost again and again is broken. */
+const MOST_LOSSES = 5
+const LOSS_WAIT_MS = 250
+
+/**
+ * Evaluates a lease into the outbox. @returns false where there is nothing to send: the round closed while this worker caught
+ * up, or the device was lost. Then the engine is closed, nothing of the round is kept, and the lease is asked for anew.
+ */
+async function isEvaluated(options: WorkerOptions, desk: Desk, lease: Lease): Promise<boolean> {
+  try {
+    const job = await persistently(options, () => prepare(options, desk, lease))
+    if (job.run.point.nextRound !== lease.round) return false
+    await evaluate(options, job, lease)
+    desk.losses = 0
+    return true
+  } catch (error) {
+    if (!(error instanceof EngineError && error.code === 'device_lost')) throw error
+    desk.losses = (desk.losses ?? 0) + 1
+    if (desk.losses > MOST_LOSSES) throw error
+    options.log({ event: 'device_lost', run: lease.run, round: lease.round })
+    const { job } = desk
+    delete desk.job
+    await job?.engine.close()
+    await sleep(LOSS_WAIT_MS * desk.losses, undefined, { signal: options.signal })
+    return false
   }
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { connectCoordinator } from './coordinator.ts'
 import { readUnits } from './data/index.ts'
+import { DEVICES, type DeviceWish } from './engine/index.ts'
 import { WorkerError } from './error.ts'
 import { consoleLog } from './log.ts'
 import { runWorker } from './loop.ts'
@@ -19,9 +20,10 @@ where it was.
 
   --coordinator URL   address of the coordinator (or SOTTO_COORDINATOR)
   --token TOKEN       worker token, bound to the dataset (or SOTTO_TOKEN, which keeps it out of the process list)
-  --data FILE         JSONL, one line a record: {"text": "...", "label": "...", "user": "..."}
+  --data FILE         JSONL, one line a record: {"text", "label"}, {"prompt", "completion"} or {"messages"}, and "user"
   --state DIR         key, outbox and models of this worker (default: .sotto/worker beside the data); one worker a folder
-  --threads N         inference threads (default 1)
+  --device DEVICE     where to evaluate: cpu (default), webgpu, cuda, or auto, the first of cuda, webgpu, cpu that works
+  --threads N         inference threads, or auto (default): as many as cores and memory allow; a GPU has one
   --unit UNIT         what is protected: record (default) or user, all lines with one "user"
   --labels A,B        labels that the data may have; without it, lines with a label that the run does not know count as nothing
   --accept HASH       agree to this spec alone; may be given more than once
@@ -39,7 +41,8 @@ interface Settings {
   token: string
   data: string
   state: string
-  threads: number
+  device: DeviceWish
+  threads: number | 'auto'
   policy: Policy
   labels: string[] | null
   json: boolean
@@ -58,7 +61,8 @@ const OPTIONS = {
   token: { type: 'string' },
   data: { type: 'string' },
   state: { type: 'string' },
-  threads: { type: 'string', default: '1' },
+  device: { type: 'string', default: 'cpu' },
+  threads: { type: 'string', default: 'auto' },
   accept: { type: 'string', multiple: true },
   'max-epsilon': { type: 'string' },
   'max-delta': { type: 'string', default: '1e-5' },
@@ -80,7 +84,8 @@ function readSettings(): Settings | null {
     token: required('--token', values.token ?? process.env.SOTTO_TOKEN),
     data,
     state: values.state ?? join(data, '..', '.sotto', 'worker'),
-    threads: positive('--threads', values.threads, Number.isInteger),
+    device: readDevice(values.device),
+    threads: values.threads === 'auto' ? 'auto' : positive('--threads', values.threads, Number.isInteger),
     labels: values.labels?.split(',') ?? null,
     policy: {
       maxDelta: positive('--max-delta', values['max-delta'], Number.isFinite),
@@ -90,6 +95,12 @@ function readSettings(): Settings | null {
     },
     json: values.json,
   }
+}
+
+function readDevice(device: string): DeviceWish {
+  const known = DEVICES.find((each) => each === device)
+  if (!known) throw new UsageError(`--device must be one of ${DEVICES.join(', ')}`)
+  return known
 }
 
 function readUnit(unit: string): 'record' | 'user' {

@@ -35,13 +35,20 @@ describe('what a run can not evaluate', () => {
     writeFileSync(data, lines.join('\n'))
     const said: WorkerEvent[] = []
     const log = (event: WorkerEvent) => said.push(event)
-    const engine = await openSiteEngine(spec, MODEL, { data, unit: 'record', labels: null, threads: 1, log })
+    const engine = await openSiteEngine(spec, MODEL, {
+      data,
+      unit: 'record',
+      labels: null,
+      threads: 1,
+      device: 'cpu',
+      log,
+    })
     await engine.setStage(0, [])
     const at = { center: new Float32Array(128), round: 0, directions: 1, radius: 0.01, sides: 'two' } as const
     const losses = await engine.losses(engine.units.flat(), at)
     await engine.close()
     expect(Array.from(losses, Number.isNaN)).toEqual([false, false, true, true, false, false, true, true])
-    expect(said).toEqual([{ event: 'units_left_out' }])
+    expect(said).toEqual([{ event: 'engine_open', device: 'cpu' }, { event: 'units_left_out' }])
   })
 
   it('may be a line of another form', async () => {
@@ -54,10 +61,17 @@ describe('what a run can not evaluate', () => {
     writeFileSync(data, lines.map((line) => JSON.stringify(line)).join('\n'))
     const said: WorkerEvent[] = []
     const log = (event: WorkerEvent) => said.push(event)
-    const engine = await openSiteEngine(spec, MODEL, { data, unit: 'record', labels: null, threads: 1, log })
+    const engine = await openSiteEngine(spec, MODEL, {
+      data,
+      unit: 'record',
+      labels: null,
+      threads: 1,
+      device: 'cpu',
+      log,
+    })
     await engine.close()
     expect(engine.units.map(([line]) => line === null)).toEqual([false, true, false])
-    expect(said).toEqual([{ event: 'units_left_out' }])
+    expect(said).toEqual([{ event: 'engine_open', device: 'cpu' }, { event: 'units_left_out' }])
   })
 
   it('is refused at the start where the owner says which labels there are', async () => {
@@ -68,6 +82,7 @@ describe('what a run can not evaluate', () => {
       unit: 'record',
       labels: ['ham', 'spam'],
       threads: 1,
+      device: 'cpu',
       log: () => {},
     })
     await expect(opened).rejects.toMatchObject({ code: 'unknown_label' })

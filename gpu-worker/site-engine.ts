@@ -1,7 +1,7 @@
 import type { RunSpec } from '../shared/api/index.ts'
 import { groupCount, type Perturbation } from '../shared/zo/index.ts'
 import { type DataLine, lineFor, readUnits } from './data/index.ts'
-import { type EncodedRecord, EngineError, isLineFault, openEngine } from './engine/index.ts'
+import { type DeviceWish, type EncodedRecord, EngineError, isLineFault, openEngine } from './engine/index.ts'
 import type { Log } from './log.ts'
 import type { SiteEngine } from './loop.ts'
 
@@ -16,11 +16,20 @@ type Line = EncodedRecord | null
 export async function openSiteEngine(
   spec: RunSpec,
   modelDir: string,
-  site: { data: string; unit: 'record' | 'user'; labels: readonly string[] | null; threads: number; log: Log },
+  site: {
+    readonly data: string
+    readonly unit: 'record' | 'user'
+    readonly labels: readonly string[] | null
+    readonly threads: number | 'auto'
+    readonly device: DeviceWish
+    readonly log: Log
+  },
 ): Promise<SiteEngine> {
   const { task, space, seed } = spec
   const units = await readUnits(site.data, site)
-  const engine = await openEngine({ modelDir, task, space, seed, threads: site.threads })
+  const { threads, device } = site
+  const engine = await openEngine({ modelDir, task, space, seed, threads, device })
+  site.log({ event: 'engine_open', device: engine.device })
   const warm = async (stage: number): Promise<void> => {
     const { directions } = spec.stages[stage]!
     await engine.warm({ directions, sides: 'two' })

@@ -2,10 +2,10 @@ import { resolve } from 'node:path'
 import type { Task } from '../../shared/api/spec.ts'
 import { type Perturbation, type Space, spaceDimension } from '../../shared/zo/index.ts'
 import type { Line } from '../data/index.ts'
-import type { Device } from './device/index.ts'
+import { chooseDevice, type Device, type DeviceWish, limitsFor, memoryOf, threadsFor } from './device/index.ts'
 import { EngineError } from './error.ts'
 import { Pool } from './evaluate/pool.ts'
-import type { Variant } from './graph/file.ts'
+import { modelBytes, type Variant } from './graph/file.ts'
 import { type EncodedRecord, loadTokenizer, prepareTask } from './task/index.ts'
 
 export interface EngineOptions {
@@ -19,18 +19,23 @@ export interface EngineOptions {
   readonly mask?: Uint8Array
   /** Public seed of the run, 16 hexadecimal digits. */
   readonly seed: string
-  /** Evaluating threads, each with its own copy of the weights. Default 1. The losses are the same for any number. */
-  readonly threads?: number
+  /**
+   * Evaluating threads, each with its own copy of the weights. Default 1; `auto`: as many as cores and memory allow. The
+   * losses are the same for any number.
+   */
+  readonly threads?: number | 'auto'
   /** Memory for what the untrained layers make of each record, for each thread. Default 256 MiB; 0 keeps nothing. */
   readonly cacheBytes?: number
-  /** Default `cpu`. */
-  readonly device?: Device
+  /** Where to evaluate; default `cpu`. What `auto` comes to is in the engine's `device`. */
+  readonly device?: DeviceWish
 }
 
 /** A model made ready for a run. Calls may overlap; they are answered in order. */
 export interface Engine {
   /** Number of trained coordinates d: the length of every trained vector. */
   readonly dimension: number
+  readonly device: Device
+  readonly threads: number
   /** A line of data as tokens, cut to the task's maximum. @throws EngineError where the line does not fit the task. */
   encode(line: Line): EncodedRecord
   /** Moves to a stage: its frozen factors, and earlier stages merged into the weights in order. */
@@ -69,7 +74,7 @@ function checkLength(vector: Float32Array, dimension: number): void {
  * @throws EngineError where model, task and space do not fit together.
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const { task, space, seed, mask, variant, threads = 1, cacheBytes = CACHE_BYTES, device = 'cpu' } = options
+  const { task, space, seed, mask, variant, cacheBytes = CACHE_BYTES } = options
   const modelDir = resolve(options.modelDir)
   const tokenizer = loadTokenizer(modelDir)
   const { encode, outputs, positionsOf } = prepareTask(task, tokenizer)
@@ -83,10 +88,18 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     targets: Int32Array.of(0),
     weights: Float32Array.of(1),
   })
-  const setup = { modelDir, variant, outputs, positions, space, mask, seed, padToken, cacheBytes, device }
+  const device = await chooseDevice(options.device ?? 'cpu')
+  const machine = memoryOf()
+  const weightBytes = modelBytes(modelDir, variant)
+  const asked = options.threads ?? 1
+  const threads = asked === 'auto' ? threadsFor(device, machine, weightBytes) : asked
+  const limits = limitsFor(device, machine, { threads, weightBytes })
+  const setup = { modelDir, variant, outputs, positions, space, mask, seed, padToken, cacheBytes, device, limits }
   const pool = await Pool.open(threads, setup)
   return {
     dimension,
+    device,
+    threads,
     encode,
     setStage: async (stage, finished) => {
       if (stage !== finished.length)

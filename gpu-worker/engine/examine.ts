@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { groupAt, groupCount, type LoraSpace, spaceDimension } from '../../shared/zo/index.ts'
+import { CALL_LIMITS } from './device/index.ts'
 import { EngineError } from './error.ts'
 import { Evaluator } from './evaluate/evaluator.ts'
 import { runFailure, sessionFailure } from './evaluate/failure.ts'
@@ -55,7 +56,9 @@ function setupOf({ modelDir, variant, inspection, tokens }: ExaminedModel, space
   return {
     ...{ modelDir: resolve(modelDir), variant, outputs, space },
     positions: new Map([[tokens, positionsOf(outputs, tokens)]]),
-    ...{ mask: undefined, seed: '0000000000000000', padToken: 0, cacheBytes: 0, device: 'cpu' },
+    ...{ mask: undefined, seed: '0000000000000000', padToken: 0, cacheBytes: 0 },
+    device: 'cpu',
+    limits: { call: CALL_LIMITS.cpu, buckets: 1 },
   }
 }
 

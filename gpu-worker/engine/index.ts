@@ -1,4 +1,4 @@
-export { DEVICES, type Device } from './device/index.ts'
+export { DEVICES, type Device, type DeviceWish } from './device/index.ts'
 export { type Engine, type EngineOptions, openEngine } from './engine.ts'
 export { EngineError, type EngineErrorCode, isLineFault } from './error.ts'
 export {

@@ -15,6 +15,7 @@ import {
   spaceDimension,
 } from '../../shared/zo/index.ts'
 import { type ZooModel, zooModels } from '../../test/models/zoo.ts'
+import { CALL_LIMITS } from './device/index.ts'
 import { singularBases } from './evaluate/bases.ts'
 import type { Groups } from './evaluate/driver.ts'
 import { Evaluator } from './evaluate/evaluator.ts'
@@ -43,6 +44,7 @@ const setupOf = (model: ZooModel, space: Space, mask?: Uint8Array): EvaluatorSet
   padToken: model.expected.pad,
   cacheBytes: 2 ** 20,
   device: 'cpu',
+  limits: { call: CALL_LIMITS.cpu, buckets: 4 },
 })
 
 const recordsOf = (model: ZooModel): EncodedRecord[] =>

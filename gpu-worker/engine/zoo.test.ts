@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { frozenFactor, type LoraSpace, type Space, spaceDimension } from '../../shared/zo/index.ts'
 import { type ZooModel, type ZooRecord, zooModels } from '../../test/models/zoo.ts'
+import { CALL_LIMITS } from './device/index.ts'
 import type { Groups } from './evaluate/driver.ts'
 import { Evaluator } from './evaluate/evaluator.ts'
 import { Model } from './evaluate/model.ts'
@@ -54,6 +55,7 @@ function setupOf(model: ZooModel, space: Space, more: Partial<EvaluatorSetup> = 
     padToken: model.expected.pad,
     cacheBytes: 0,
     device: 'cpu',
+    limits: { call: CALL_LIMITS.cpu, buckets: 4 },
     ...more,
   }
 }

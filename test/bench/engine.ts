@@ -1,66 +1,131 @@
-import { join } from 'node:path'
-import { demoSpace, encodeMails, openDemoEngine } from '../../demo/evaluate.ts'
-import { splitMail } from '../../demo/mail/index.ts'
-import { MODEL_FOLDER } from '../../demo/settings.ts'
-import { loadRuntime, SESSION_OPTIONS } from '../../gpu-worker/engine/ort.ts'
-import { spaceDimension } from '../../shared/zo/index.ts'
-import { median } from './median.ts'
+import { CALL_LIMITS } from '../../gpu-worker/engine/device/index.ts'
+import { type FullRatio, fullRatio } from './engine/full.ts'
+import { type LoraRatios, loraRatios } from './engine/lora.ts'
+import { type PeakMemory, peakMemory } from './engine/memory.ts'
+import type { Duration } from './engine/paired.ts'
+import { compareWithTorch, type TorchComparison, torchMissing } from './torch/compare.ts'
 
-const RECORDS = 64
-const REPEATS = 5
-/** Sequences in one call of plain inference: the best of a few sizes on a CPU. */
-const PLAIN_BATCH = 16
+/** Few turns where a turn is long. */
+const LORA = [
+  { tokens: 32, directions: 8, records: 16, turns: 7 },
+  { tokens: 32, directions: 16, records: 16, turns: 5 },
+  { tokens: 128, directions: 8, records: 16, turns: 3 },
+  { tokens: 128, directions: 16, records: 8, turns: 3 },
+]
+const FULL = [
+  { forwardTokens: 1024, tokens: 32, turns: 7 },
+  { forwardTokens: 4096, tokens: 128, turns: 5 },
+]
+/** Rounds long enough that two threads are spread over two cores before they end. */
+const TORCH = { tokens: 32, records: 16, directions: 32, threads: 2, turns: 3 }
 
-/**
- * One round's forwards (K directions x 2 signs of every record) against plain inference of as many sequences through the
- * model as exported, one thread each, alternating within one process.
- */
-export async function engine(): Promise<void> {
-  const space = await demoSpace()
-  const subject = await openDemoEngine(space, '0123456789abcdef', 1)
-  const { mailboxes } = await splitMail()
-  const encoded = encodeMails(subject, mailboxes.north.slice(0, 600))
-  const longest = Math.max(...encoded.map((record) => record.encoded.bucket))
-  const records = encoded.filter((record) => record.encoded.bucket === longest).slice(0, RECORDS)
-  const plainSecondsPerSequence = await plainInference(longest)
-  console.log(`${records.length} records of ${longest} tokens, d = ${spaceDimension(space)}\n`)
-  console.log('| K | sequences | seconds of a round | of plain inference | ratio |')
-  console.log('| ---: | ---: | ---: | ---: | ---: |')
-  for (const directions of [4, 16, 32]) {
-    const groups = Array.from({ length: 2 * directions }, (_, group) =>
-      new Float32Array(spaceDimension(space)).fill(0.001 * group),
-    )
-    await subject.losses(records, groups)
-    const ratios: number[] = []
-    const times: number[] = []
-    for (let i = 0; i < REPEATS; i++) {
-      const plain = (await plainSecondsPerSequence()) * records.length * groups.length
-      const started = performance.now()
-      await subject.losses(records, groups)
-      const round = (performance.now() - started) / 1000
-      ratios.push(round / plain)
-      times.push(round)
-    }
-    const ratio = median(ratios)
-    const seconds = median(times)
-    console.log(
-      `| ${directions} | ${records.length * groups.length} | ${seconds.toFixed(3)} | ${(seconds / ratio).toFixed(3)} | ${ratio.toFixed(3)} |`,
-    )
-  }
-  await subject.close()
+/** Ratios that the engine is judged by: the worst over all settings that were measured, CPU time with one thread. */
+export interface EngineRatios {
+  readonly loraAllLayers: number
+  readonly loraVsOneCall: number
+  readonly loraLastThird: number
+  /** At the most directions: the base costs one forward in K + 1. */
+  readonly oneSidedOverTwoSided: number
+  /** At 1,024 tokens a forward. */
+  readonly fullDensePair: number
+  /** At 4,096. */
+  readonly fullDensePairLong: number
+  readonly peakMemory: number
 }
 
-async function plainInference(tokens: number): Promise<() => Promise<number>> {
-  const ort = await loadRuntime()
-  const session = await ort.InferenceSession.create(join(MODEL_FOLDER, 'onnx/model.onnx'), SESSION_OPTIONS)
-  const shape = [PLAIN_BATCH, tokens]
-  const filled = (value: bigint) => new ort.Tensor('int64', new BigInt64Array(PLAIN_BATCH * tokens).fill(value), shape)
-  const known: Record<string, bigint> = { input_ids: 100n, attention_mask: 1n, token_type_ids: 0n }
-  const feeds = Object.fromEntries(session.inputNames.map((name) => [name, filled(known[name] ?? 0n)]))
-  await session.run(feeds)
-  return async () => {
-    const started = performance.now()
-    for (let i = 0; i < 4; i++) await session.run(feeds)
-    return (performance.now() - started) / 1000 / (4 * PLAIN_BATCH)
+interface Measured {
+  readonly lora: readonly LoraRatios[]
+  readonly full: readonly FullRatio[]
+  readonly memory: PeakMemory
+  readonly torch: TorchComparison | { readonly skipped: string }
+}
+
+const worst = (durations: readonly Duration[]): number => Math.max(...durations.map(({ cpu }) => cpu))
+
+function ratiosOf({ lora, full, memory }: Measured): EngineRatios {
+  const most = Math.max(...lora.map(({ directions }) => directions))
+  const [short, long] = full as [FullRatio, FullRatio]
+  return {
+    loraAllLayers: worst(lora.flatMap(({ allLayers }) => Object.values(allLayers))),
+    loraVsOneCall: worst(lora.flatMap(({ vsOneCall }) => Object.values(vsOneCall))),
+    loraLastThird: worst(lora.map(({ lastThird }) => lastThird)),
+    oneSidedOverTwoSided: worst(lora.filter(({ directions }) => directions === most).map(({ oneSided }) => oneSided)),
+    fullDensePair: short.pair.cpu,
+    fullDensePairLong: long.pair.cpu,
+    peakMemory: memory.ratio,
   }
+}
+
+const row = (...cells: readonly (string | number)[]): void => console.log(`| ${cells.join(' | ')} |`)
+/** CPU time, and wall time behind it. */
+const both = ({ cpu, wall }: Duration): string => `${cpu.toFixed(3)} (${wall.toFixed(3)})`
+
+function printLora(ratios: LoraRatios): void {
+  const { tokens, directions, records, plainSeconds } = ratios
+  const shape = [tokens, directions, records, plainSeconds.toFixed(2)]
+  for (const [rank, all] of Object.entries(ratios.allLayers))
+    row(...shape, rank, both(all), both(ratios.vsOneCall[Number(rank)]!), both(ratios.lastThird), both(ratios.oneSided))
+}
+
+function printTorch(torch: Measured['torch']): void {
+  if ('skipped' in torch) {
+    console.log(`\nPyTorch: skipped, ${torch.skipped}`)
+    return
+  }
+  const { torch: theirs, engine: ours, differenceErrors } = torch
+  console.log(
+    `\nDirections times records a second, ${torch.threads} threads, T = ${torch.tokens}, B = ${torch.records}\n`,
+  )
+  row('who', 'a second')
+  row('---', '---:')
+  row('PyTorch, DPZero, all weights', theirs.dpzero.toFixed(1))
+  row('PyTorch, DP-AggZO, all weights', theirs.aggzo.toFixed(1))
+  row("PyTorch, the engine's factors", theirs.given.toFixed(1))
+  row('engine, factors at all layers', ours.lora.toFixed(1))
+  row('engine, all weights', ours.full.toFixed(1))
+  row('largest error of a difference, factors', differenceErrors.lora.toExponential(1))
+  row('largest error of a difference, all weights', differenceErrors.full.toExponential(1))
+}
+
+/** Everything, tables printed as they come. */
+async function measure(): Promise<Measured> {
+  const memory = await peakMemory()
+  const { nothing, plain, round } = memory.mebibytes
+  console.log(
+    `Peak MiB of a process: ${nothing.toFixed(0)} before a model, ${plain.toFixed(0)} in pure inference, ${round.toFixed(0)} in a round\n`,
+  )
+  row('T', 'K', 'B', 'plain, s', 'rank', 'all layers', 'vs one call', 'last third', 'one-sided / two-sided')
+  row(...Array.from({ length: 9 }, () => '---:'))
+  const lora: LoraRatios[] = []
+  for (const setting of LORA) {
+    const ratios = await loraRatios(setting)
+    printLora(ratios)
+    lora.push(ratios)
+  }
+  console.log('')
+  row('tokens a forward', 'two plain forwards, s', 'pair, all weights, dense')
+  row('---:', '---:', '---:')
+  const full: FullRatio[] = []
+  for (const setting of FULL) {
+    const ratio = await fullRatio(setting)
+    row(ratio.forwardTokens, ratio.plainSeconds.toFixed(3), both(ratio.pair))
+    full.push(ratio)
+  }
+  const missing = torchMissing()
+  const torch = missing === undefined ? await compareWithTorch(TORCH) : { skipped: missing }
+  printTorch(torch)
+  return { lora, full, memory, torch }
+}
+
+/**
+ * Rounds against pure inference: the exported graph of the same model in a session with the same options. One thread, the
+ * two in turn within one process, median of the turns' ratios of CPU time (wall time in brackets).
+ */
+export async function engine({ json = false }: { json?: boolean } = {}): Promise<void> {
+  console.log(
+    `An encoder of MiniLM's size, random weights; calls of up to ${CALL_LIMITS.cpu.tokens} tokens; T tokens, K directions, B records\n`,
+  )
+  const measured = await measure()
+  const ratios = ratiosOf(measured)
+  if (json) console.log(JSON.stringify({ ratios, ...measured }))
 }

@@ -1,13 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { blocks, byKey, CPU_CALL, mostMembers, ranges } from './chunks.ts'
+import { CALL_LIMITS } from '../device/index.ts'
+import { blocks, byKey, mostMembers, ranges } from './chunks.ts'
 
 describe('members of a call', () => {
   it('are as many as tokens and memory allow, and at least one', () => {
-    expect(mostMembers({ tokens: 32, elements: 100 }, CPU_CALL)).toBe(32)
-    expect(mostMembers({ tokens: 1, elements: 100 }, CPU_CALL)).toBe(CPU_CALL.members)
-    expect(mostMembers({ tokens: 32, elements: 2 ** 22 }, CPU_CALL)).toBe(4)
-    expect(mostMembers({ tokens: 4096, elements: 2 ** 30 }, CPU_CALL)).toBe(1)
+    expect(mostMembers({ tokens: 32, elements: 100 }, CALL_LIMITS.cpu)).toBe(32)
+    expect(mostMembers({ tokens: 1, elements: 100 }, CALL_LIMITS.cpu)).toBe(CALL_LIMITS.cpu.members)
+    expect(mostMembers({ tokens: 32, elements: 2 ** 22 }, CALL_LIMITS.cpu)).toBe(4)
+    expect(mostMembers({ tokens: 4096, elements: 2 ** 30 }, CALL_LIMITS.cpu)).toBe(1)
   })
 })
 

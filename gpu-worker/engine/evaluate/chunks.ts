@@ -1,19 +1,9 @@
+import type { CallLimits } from '../device/index.ts'
+
 /**
  * How many members a call holds. Everything here is a function of the graph and of public sizes, so that what a record is
  * evaluated with never depends on its batch mates; and every call of a bucket has one shape, filled up where records end.
  */
-
-/** On a CPU calls of some hundred tokens are faster than larger ones; a GPU wants to be filled. */
-export interface CallLimits {
-  /** Tokens of a call. */
-  readonly tokens: number
-  /** What the largest tensor of a call may take; a few such tensors live at once. */
-  readonly bytes: number
-  readonly members: number
-}
-
-export const CPU_CALL: CallLimits = { tokens: 1024, bytes: 2 ** 26, members: 64 }
-export const GPU_CALL: CallLimits = { tokens: 16384, bytes: 2 ** 28, members: 512 }
 
 /** Sizes of one member of a tail's leading axis. */
 export interface MemberSize {

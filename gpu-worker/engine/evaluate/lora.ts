@@ -1,5 +1,4 @@
 import { frozenFactor, type LoraSpace, segmentLengths, segmentOffsets } from '../../../shared/zo/index.ts'
-import { callLimits } from '../device/index.ts'
 import { EngineError } from '../error.ts'
 import type { Graph } from '../graph/graph.ts'
 import { matrixOf } from '../graph/products.ts'
@@ -19,6 +18,7 @@ import type { Model } from './model.ts'
 import { PerturbedVectors } from './perturbed.ts'
 import { PrefixCache } from './prefix-cache.ts'
 import { type EncodedRecord, type Output, valuesPerGroup } from './setup.ts'
+import { Shelf } from './shelf.ts'
 
 /** Records whose boundaries are held while the groups pass over them: each block makes the perturbed factors again. */
 const BLOCK = 16
@@ -40,7 +40,7 @@ export class LoraDriver implements SpaceDriver {
   readonly #space: LoraSpace
   readonly #cache: PrefixCache
   readonly #vectors: PerturbedVectors
-  readonly #buckets = new Map<string, Promise<Bucket>>()
+  readonly #shelf: Shelf
   readonly #bases: { left: LeftBases; right: readonly Float32Array[] } | undefined
   #merged: Graph
   #frozen: readonly Frozen[]
@@ -50,6 +50,7 @@ export class LoraDriver implements SpaceDriver {
     this.#model = model
     this.#space = space
     this.#cache = new PrefixCache(model.setup.cacheBytes)
+    this.#shelf = new Shelf(model.setup.limits.buckets)
     this.#vectors = new PerturbedVectors({ seed: model.setup.seed, space })
     this.#merged = model.graph
     const sites = sitesOf(model.graph, space)
@@ -79,20 +80,18 @@ export class LoraDriver implements SpaceDriver {
   }
 
   async leads(): Promise<BucketLead[]> {
-    return Promise.all([...this.#buckets.values()].map(async (bucket) => leadOf(await bucket)))
+    return (await this.#shelf.all()).map(leadOf)
   }
 
   async release(): Promise<void> {
-    const buckets = [...this.#buckets.values()]
-    this.#buckets.clear()
     this.#cache.clear()
-    for (const bucket of buckets) await (await bucket).release()
+    await this.#shelf.clear()
   }
 
   /** One record a call, the groups along its leading axis. */
   async #runGroups(placed: readonly Placed[], call: Call): Promise<void> {
     const { bucket, groups, output, width } = call
-    const most = mostMembers(bucket.graphs.member, callLimits(this.#model.setup.device))
+    const most = mostMembers(bucket.graphs.member, this.#model.setup.limits.call)
     for (const block of blocks(placed, BLOCK)) {
       const boundaries: Feeds[] = []
       for (const { item } of block) boundaries.push({ ...(await bucket.boundary(item)) })
@@ -112,7 +111,7 @@ export class LoraDriver implements SpaceDriver {
   async #runRecords(placed: readonly Placed[], call: Call): Promise<void> {
     const { bucket, groups, output, width } = call
     const isSingle = bucket.graphs.lead === 'single'
-    const members = isSingle ? 1 : mostMembers(bucket.graphs.member, callLimits(this.#model.setup.device))
+    const members = isSingle ? 1 : mostMembers(bucket.graphs.member, this.#model.setup.limits.call)
     const chunks = []
     for (const chunk of blocks(placed, members)) {
       const filled = filledUp(
@@ -141,13 +140,7 @@ export class LoraDriver implements SpaceDriver {
   /** The bucket in the lead that suits so many groups; where the graph allows none of them, one by one. */
   #bucket(tokens: number, groups: number): Promise<Bucket> {
     const lead: Lead = groups * tokens >= FEW_TOKENS ? 'groups' : 'records'
-    const key = `${tokens}/${lead}`
-    const known = this.#buckets.get(key)
-    if (known) return known
-    const opened = this.#open(tokens, lead)
-    this.#buckets.set(key, opened)
-    opened.catch(() => this.#buckets.delete(key))
-    return opened
+    return this.#shelf.take(`${tokens}/${lead}`, () => this.#open(tokens, lead))
   }
 
   async #open(tokens: number, lead: Lead): Promise<Bucket> {

@@ -1,5 +1,5 @@
 import type { Space } from '../../../shared/zo/index.ts'
-import type { Device } from '../device/index.ts'
+import type { Device, EngineLimits } from '../device/index.ts'
 import type { Variant } from '../graph/file.ts'
 import type { EncodedRecord, Outputs } from '../task/record.ts'
 
@@ -19,6 +19,7 @@ export interface EvaluatorSetup {
   /** Bytes that prefixes of records may take between calls; 0 keeps none. */
   readonly cacheBytes: number
   readonly device: Device
+  readonly limits: EngineLimits
 }
 
 export type { EncodedRecord }

@@ -1,5 +1,4 @@
 import type { FullSpace, PrunedSpace } from '../../../shared/zo/index.ts'
-import { callLimits } from '../device/index.ts'
 import { weightInput, weightOf } from '../graph/stage.ts'
 import { floatsOf } from '../graph/tensor.ts'
 import { Bucket } from './bucket.ts'
@@ -10,6 +9,7 @@ import { filledUp } from './filled.ts'
 import type { Model } from './model.ts'
 import { PrefixCache } from './prefix-cache.ts'
 import { type EncodedRecord, type Output, valuesPerGroup } from './setup.ts'
+import { Shelf } from './shelf.ts'
 import { WeightMemory } from './weight-memory.ts'
 
 /** Calls whose boundaries are held while the groups pass over them: each block perturbs all weights again. */
@@ -23,7 +23,7 @@ export class WeightsDriver implements SpaceDriver {
   readonly #model: Model
   readonly #space: FullSpace | PrunedSpace
   readonly #cache: PrefixCache
-  readonly #buckets = new Map<number, Promise<Bucket>>()
+  readonly #shelf: Shelf
   readonly #memory: WeightMemory
   readonly #weights: Readonly<Record<'out' | 'other', Feeds>>
 
@@ -32,6 +32,7 @@ export class WeightsDriver implements SpaceDriver {
     this.#model = model
     this.#space = space
     this.#cache = new PrefixCache(model.setup.cacheBytes)
+    this.#shelf = new Shelf(model.setup.limits.buckets)
     for (const tensor of space.tensors) weightOf(model.graph, tensor)
     this.#memory = new WeightMemory(space, { seed: model.setup.seed, mask: model.setup.mask })
     const { Tensor } = model.runtime
@@ -59,8 +60,8 @@ export class WeightsDriver implements SpaceDriver {
     this.#memory.setCenter(groups.center)
     for (const [tokens, placed] of byKey(records, ({ bucket }) => bucket)) {
       const bucket = await this.#bucket(tokens)
-      const limits = callLimits(this.#model.setup.device)
-      const members = bucket.graphs.lead === 'single' ? 1 : mostMembers(bucket.graphs.member, limits)
+      const members =
+        bucket.graphs.lead === 'single' ? 1 : mostMembers(bucket.graphs.member, this.#model.setup.limits.call)
       const perBlock = Math.max(1, Math.floor(BLOCK_BYTES / (members * bucket.boundaryBytes)))
       for (const block of blocks(blocks(placed, members), perBlock)) {
         const calls: { chunk: (typeof block)[number]; feeds: Feeds }[] = []
@@ -85,14 +86,12 @@ export class WeightsDriver implements SpaceDriver {
   }
 
   async leads(): Promise<BucketLead[]> {
-    return Promise.all([...this.#buckets.values()].map(async (bucket) => leadOf(await bucket)))
+    return (await this.#shelf.all()).map(leadOf)
   }
 
   async release(): Promise<void> {
-    const buckets = [...this.#buckets.values()]
-    this.#buckets.clear()
     this.#cache.clear()
-    for (const bucket of buckets) await (await bucket).release()
+    await this.#shelf.clear()
   }
 
   /** The weights that a stage begins with: base plus finished stages, in order, each sum rounded once. */
@@ -104,12 +103,7 @@ export class WeightsDriver implements SpaceDriver {
   }
 
   #bucket(tokens: number): Promise<Bucket> {
-    const known = this.#buckets.get(tokens)
-    if (known) return known
-    const opened = this.#open(tokens)
-    this.#buckets.set(tokens, opened)
-    opened.catch(() => this.#buckets.delete(tokens))
-    return opened
+    return this.#shelf.take(String(tokens), () => this.#open(tokens))
   }
 
   async #open(bucket: number): Promise<Bucket> {

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs'
-import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { fromBinary } from '@bufbuild/protobuf'
 import { EngineError } from '../error.ts'
 import { withoutConstantNodes } from '../normalise/constants.ts'
@@ -147,4 +147,12 @@ export function readGraph(modelDir: string, variant?: Variant): Graph {
     else if (place) graph.constants.set(name, referenceTensor(tensor, { path, ...place }))
   }
   return graph
+}
+
+/** Bytes of a model: its file, and the data files beside it. @throws EngineError `missing_model_file` */
+export function modelBytes(modelDir: string, variant?: Variant): number {
+  const path = resolve(modelDir, modelFile(modelDir, variant))
+  const folder = dirname(path)
+  const data = readdirSync(folder).filter((file) => file.startsWith(basename(path)))
+  return data.reduce((sum, file) => sum + fileLength(join(folder, file)), 0)
 }

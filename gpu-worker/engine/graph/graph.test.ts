@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { describe, expect, it } from 'vitest'
 import { frozenFactor, type LoraSpace, type Perturbation } from '../../../shared/zo/index.ts'
+import { CALL_LIMITS } from '../device/index.ts'
 import { Model } from '../evaluate/model.ts'
 import { EngineError, inspectModel, openEngine } from '../index.ts'
 import {
@@ -56,6 +57,7 @@ async function graphsOf(names: RegExp, lead: Lead = 'groups'): Promise<StageGrap
     padToken: 0,
     cacheBytes: 0,
     device: 'cpu',
+    limits: { call: CALL_LIMITS.cpu, buckets: 4 },
   } as const
   const model = new Model(await loadRuntime(), setup)
   const frozen = space.sites.map(({ scale }, index) => {
