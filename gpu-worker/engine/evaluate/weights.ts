@@ -1,6 +1,5 @@
 import type { FullSpace, PrunedSpace } from '../../../shared/zo/index.ts'
-import { weightInput, weightOf } from '../graph/stage.ts'
-import { floatsOf } from '../graph/tensor.ts'
+import { weightOf } from '../graph/stage.ts'
 import { Bucket } from './bucket.ts'
 import { blocks, byKey, mostMembers } from './chunks.ts'
 import { type BucketLead, type Groups, leadOf, type SpaceDriver } from './driver.ts'
@@ -8,9 +7,10 @@ import type { Feeds } from './feeds.ts'
 import { filledUp } from './filled.ts'
 import type { Model } from './model.ts'
 import { PrefixCache } from './prefix-cache.ts'
+import { ResidentWeights } from './resident-weights.ts'
 import { type EncodedRecord, type Output, valuesPerGroup } from './setup.ts'
 import { Shelf } from './shelf.ts'
-import { WeightMemory } from './weight-memory.ts'
+import { HostWeights, type TrainedWeights } from './trained-weights.ts'
 
 /** Calls whose boundaries are held while the groups pass over them: each block perturbs all weights again. */
 const BLOCK_BYTES = 2 ** 28
@@ -24,8 +24,9 @@ export class WeightsDriver implements SpaceDriver {
   readonly #space: FullSpace | PrunedSpace
   readonly #cache: PrefixCache
   readonly #shelf: Shelf
-  readonly #memory: WeightMemory
-  readonly #weights: Readonly<Record<'out' | 'other', Feeds>>
+  readonly #weights: TrainedWeights
+  /** Finished stages that are not part of the weights yet. */
+  #unloaded: readonly Float32Array[] | undefined = []
 
   /** @throws EngineError where the space does not fit the model, or memory does not hold its weights. */
   constructor(model: Model, space: FullSpace | PrunedSpace) {
@@ -34,22 +35,12 @@ export class WeightsDriver implements SpaceDriver {
     this.#cache = new PrefixCache(model.setup.cacheBytes)
     this.#shelf = new Shelf(model.setup.limits.buckets)
     for (const tensor of space.tensors) weightOf(model.graph, tensor)
-    this.#memory = new WeightMemory(space, { seed: model.setup.seed, mask: model.setup.mask })
-    const { Tensor } = model.runtime
-    const feedsOf = (side: 'out' | 'other'): Feeds => {
-      const weights = this.#memory.weights(side)
-      return Object.fromEntries(
-        space.tensors.map(({ name, shape }, segment) => {
-          return [weightInput(name), new Tensor('float32', weights[segment]!, shape)] as const
-        }),
-      )
-    }
-    this.#weights = { out: feedsOf('out'), other: feedsOf('other') }
-    this.#load([])
+    const isResident = model.setup.device === 'webgpu' && space.kind === 'full'
+    this.#weights = isResident ? new ResidentWeights(model, space) : new HostWeights(model, space)
   }
 
   async setStage(_stage: number, finished: readonly Float32Array[]): Promise<void> {
-    this.#load(finished)
+    this.#unloaded = finished
     // Weights before the first trained one stand as they were, but what is kept of them belongs to no other run.
     this.#cache.clear()
   }
@@ -57,7 +48,9 @@ export class WeightsDriver implements SpaceDriver {
   async run(records: readonly EncodedRecord[], groups: Groups, output: Output): Promise<Float32Array> {
     const width = valuesPerGroup(this.#model.setup.outputs, output)
     const values = new Float32Array(records.length * groups.count * width)
-    this.#memory.setCenter(groups.center)
+    if (this.#unloaded) await this.#weights.load(this.#unloaded)
+    this.#unloaded = undefined
+    await this.#weights.setCenter(groups.center)
     for (const [tokens, placed] of byKey(records, ({ bucket }) => bucket)) {
       const bucket = await this.#bucket(tokens)
       const members =
@@ -73,7 +66,7 @@ export class WeightsDriver implements SpaceDriver {
           calls.push({ chunk, feeds: { ...(await bucket.boundaries(filled)), ...bucket.steering(filled) } })
         }
         for (let g = 0; g < groups.count; g++) {
-          const weights = this.#weights[this.#memory.perturb(groups, g)]
+          const weights = await this.#weights.perturbed(groups, g)
           for (const { chunk, feeds } of calls) {
             const made = await bucket.run({ ...feeds, ...weights }, output)
             for (const [at, { index }] of chunk.entries())
@@ -92,14 +85,7 @@ export class WeightsDriver implements SpaceDriver {
   async release(): Promise<void> {
     this.#cache.clear()
     await this.#shelf.clear()
-  }
-
-  /** The weights that a stage begins with: base plus finished stages, in order, each sum rounded once. */
-  #load(finished: readonly Float32Array[]): void {
-    this.#space.tensors.forEach((tensor, segment) => {
-      this.#memory.setBase(segment, floatsOf(weightOf(this.#model.graph, tensor)))
-    })
-    for (const trained of finished) this.#memory.merge(trained)
+    await this.#weights.release()
   }
 
   #bucket(tokens: number): Promise<Bucket> {
