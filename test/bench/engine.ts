@@ -121,7 +121,7 @@ async function measure(): Promise<Measured> {
  * Rounds against pure inference: the exported graph of the same model in a session with the same options. One thread, the
  * two in turn within one process, median of the turns' ratios of CPU time (wall time in brackets).
  */
-export async function engine({ json = false }: { json?: boolean } = {}): Promise<void> {
+export async function engine({ json = false }: { json?: boolean }): Promise<void> {
   console.log(
     `An encoder of MiniLM's size, random weights; calls of up to ${CALL_LIMITS.cpu.tokens} tokens; T tokens, K directions, B records\n`,
   )

@@ -4,7 +4,7 @@ import { EngineError } from '../error.ts'
 /** What `assembly/zo.ts` exports. Numbers that name places are byte offsets into the memory. */
 export interface KernelExports {
   stream(a: number, b: number, c: number, d: number, segment: number, round: number, k: number): void
-  signs(out: number, length: number, scratch: number): void
+  signs(out: number, from: number, length: number, scratch: number): void
   perturb(out: number, center: number, length: number, step: number, scratch: number): void
   perturbPair(plus: number, minus: number, center: number, length: number, step: number, scratch: number): void
   perturbKept(out: number, center: number, indices: number, length: number, step: number, scratch: number): void
@@ -17,12 +17,32 @@ export interface KernelExports {
     columns: number,
     rank: number,
     step: number,
+    scratch: number,
   ): void
   add(out: number, a: number, b: number, length: number): void
   addKept(out: number, base: number, values: number, indices: number, length: number): void
   clear(sums: number, count: number): void
-  accumulate(sums: number, block: number, count: number, coefficient: number, scratch: number): void
-  accumulateLowRank(sums: number, left: number, right: number, columns: number, rank: number, coefficient: number): void
+  updateSigns(
+    out: number,
+    current: number,
+    block: number,
+    length: number,
+    coefficients: number,
+    directions: number,
+    rate: number,
+    prox: number,
+    scratch: number,
+  ): void
+  accumulateLowRank(
+    sums: number,
+    left: number,
+    right: number,
+    rows: number,
+    columns: number,
+    rank: number,
+    coefficient: number,
+    scratch: number,
+  ): void
   step(out: number, current: number, sums: number, count: number, rate: number, scale: number, prox: number): void
   merge(
     weight: number,
@@ -34,6 +54,7 @@ export interface KernelExports {
     columns: number,
     from: number,
     scale: number,
+    scratch: number,
   ): void
 }
 
@@ -42,7 +63,7 @@ const PAGE = 65536
 const MOST_PAGES = 65536
 /** Where vectors begin: kernels and the runtime read whole cache lines. */
 const LINE = 64
-/** The first page holds 512 bits of signs, and nothing of the host's. */
+/** The first page holds what the kernels note down for a moment, and nothing of the host's. */
 const RESERVED = PAGE
 export const SCRATCH = 1024
 
@@ -107,9 +128,7 @@ export class KernelMemory {
     return placed
   }
 
-  bytes(values: Int8Array): Int8Array<ArrayBuffer> {
-    const placed = new Int8Array(this.#memory.buffer, this.#place(values.length), values.length)
-    placed.set(values)
-    return placed
+  bytes(length: number): Int8Array<ArrayBuffer> {
+    return new Int8Array(this.#memory.buffer, this.#place(length), length)
   }
 }
