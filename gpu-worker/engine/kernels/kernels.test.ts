@@ -3,19 +3,29 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
+  advance,
   direction,
   type FullSpace,
   groupAt,
   groupCount,
+  type LoraSpace,
   perturb,
   perturbationStep,
   portableKernels,
+  mergeProduct as portableMerge,
+  RANK_MAX,
+  ReplayError,
+  type ReplaySpec,
+  replay,
+  replayStart,
   type Space,
   segmentOffsets,
   spaceDimension,
+  stateHash,
 } from '../../../shared/zo/index.ts'
+import vectors from '../../../test/vectors/direction.json' with { type: 'json' }
 import { describeVectors, plainFloats } from '../../../test/vectors/zo.ts'
 import { compile } from './build.ts'
 import {
@@ -30,7 +40,8 @@ import {
   VectorKernels,
   wasmKernels,
 } from './index.ts'
-import { rounded } from './memory.ts'
+import { rounded, SCRATCH } from './memory.ts'
+import { selectStream } from './perturb.ts'
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 
@@ -162,6 +173,163 @@ describe('one segment, the same bits as plain TypeScript', () => {
   })
 })
 
-it('says how much memory it lacks', () => {
-  expect(() => new KernelMemory(5 * 2 ** 30)).toThrow(expect.objectContaining({ code: 'out_of_memory' }))
+describe('over the edges of what is held at once, the same bits as plain TypeScript', () => {
+  const run = (directions: FullSpace['directions'], ...shapes: number[][]) => ({
+    seed: '00000000000000ab',
+    space: { kind: 'full', directions, tensors: shapes.map((shape, i) => ({ name: `${i}`, shape })) } as FullSpace,
+  })
+  const updated = (count: number, of: ReturnType<typeof run>) => {
+    const current = plainFloats(spaceDimension(of.space), 4)
+    const coefficients = Array.from({ length: count }, (_, k) => Math.fround(Math.sin(k)) / 3)
+    const update = { round: 5, coefficients, learningRate: 0.3, prox: 0.1 }
+    return [wasmKernels.update(current, update, of), portableKernels.update(current, update, of)]
+  }
+
+  it.each([59, 60, 61, 130])('updates along %i directions', (count) => {
+    const [fast, plain] = updated(count, run({ kind: 'dense' }, [700], [1], [513]))
+    expect(fast).toEqual(plain)
+  })
+
+  it.each([2 ** 15 - 1, 2 ** 15, 2 ** 16 + 77])('updates %i coordinates of one tensor', (length) => {
+    const [fast, plain] = updated(2, run({ kind: 'dense' }, [5], [length]))
+    expect(fast).toEqual(plain)
+  })
+
+  it.each([
+    [1, [300, 500]],
+    [5, [3, 70_000]],
+    [64, [70, 1031]],
+    [64, [4001]],
+    [3, [40_000, 1]],
+    [2, [1, 40_000]],
+  ])('updates along directions of rank %i of a tensor %j', (rank, shape) => {
+    const [fast, plain] = updated(2, run({ kind: 'low-rank', rank }, [7], shape))
+    expect(fast).toEqual(plain)
+  })
+
+  it('property: perturbed along directions of any rank, of any shape', () => {
+    const shape = fc.array(fc.integer({ min: 1, max: 37 }), { minLength: 1, maxLength: 3 })
+    const step = fc.float({ min: -1, max: 1, noNaN: true })
+    fc.assert(
+      fc.property(at, shape, fc.integer({ min: 1, max: RANK_MAX }), step, ({ seed, round, k }, dims, rank, by) => {
+        const { space } = run({ kind: 'low-rank', rank }, dims)
+        const center = plainFloats(spaceDimension(space), 6)
+        const wanted = perturb(center, direction(seed, { round, k }, space), by)
+        expect(perturbed(space, center, { seed, round, k }, by)).toEqual(wanted)
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  it('property: signs of any part of a stream', () => {
+    const memory = new KernelMemory(rounded(3000))
+    const out = memory.bytes(3000)
+    fc.assert(
+      fc.property(at, fc.nat(2000), fc.nat(900), (place, from, length) => {
+        const z = direction(place.seed, place, dense(place.segment, 3000)).subarray(place.segment)
+        out.fill(7)
+        selectStream(memory, place)
+        memory.run.signs(out.byteOffset, from, length, SCRATCH)
+        expect(out.subarray(0, length)).toEqual(z.slice(from, from + length))
+        expect(out.subarray(length).every((byte) => byte === 7)).toBe(true)
+      }),
+    )
+  })
+
+  it('property: merged, whatever is merged', () => {
+    const size = fc.integer({ min: 1, max: 40 })
+    const scaled = fc.double({ min: -10, max: 10, noNaN: true })
+    fc.assert(
+      fc.property(size, size, fc.integer({ min: 1, max: RANK_MAX }), fc.nat(9), scaled, fc.boolean(), (...drawn) => {
+        const [rows, outputs, rank, from, scale, isSigns] = drawn
+        const columns = outputs + from + 2
+        const basis = plainFloats(rank * columns, 12)
+        const right = isSigns ? Int8Array.from(basis, (value) => (value < 0 ? -1 : 1)) : basis
+        const product = { left: plainFloats(rows * rank, 11), right, rank, scale, columns, from }
+        const [fast, plain] = [plainFloats(rows * outputs, 13), plainFloats(rows * outputs, 13)]
+        mergeProduct(fast, outputs, product)
+        portableMerge(plain, outputs, product)
+        expect(fast).toEqual(plain)
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  it('merges a weight of more rows than are held', () => {
+    const [fast, plain] = [plainFloats(301 * 1000, 1), plainFloats(301 * 1000, 1)]
+    const right = plainFloats(2000, 2)
+    const product = { left: plainFloats(602, 3), right, rank: 2, scale: 0.7, columns: 1000, from: 0 }
+    mergeProduct(fast, 1000, product)
+    portableMerge(plain, 1000, product)
+    expect(fast).toEqual(plain)
+  })
+
+  it('refuses to merge what is of no low rank', () => {
+    const product = { left: plainFloats(65, 3), right: plainFloats(65, 3), rank: 65, scale: 1, columns: 1, from: 0 }
+    expect(() => mergeProduct(plainFloats(1, 1), 1, product)).toThrow(RangeError)
+  })
+})
+
+describe('a replay', () => {
+  const rest = {
+    radius: 0.01,
+    clip: 1,
+    grid: 2 ** -20,
+    noiseMultiplier: 1,
+    samplingRate: 0.1,
+    lossShare: 0,
+    lossBound: 1,
+  }
+  const spec: ReplaySpec = {
+    seed: vectors.seed,
+    space: { ...vectors.space, trained: 'factor' } as LoraSpace,
+    stages: vectors.replay.stages.map((stage) => ({ ...rest, ...stage })),
+  }
+
+  it('meets the recorded hashes with these kernels', () => {
+    const { rounds } = vectors.replay
+    const end = replay(spec, rounds, replayStart(spec), wasmKernels)
+    expect(stateHash(end.state)).toBe(rounds.at(-1)!.stateHash)
+    const [first] = rounds
+    const nudged = { ...first!, coefficients: first!.coefficients.map((c, k) => (k === 0 ? c + 1e-7 : c)) }
+    expect(() => replay(spec, [nudged], replayStart(spec), wasmKernels)).toThrow(ReplayError)
+  })
+
+  it('stops at an update that leaves the finite numbers', () => {
+    for (const wild of [Number.POSITIVE_INFINITY, Number.NaN, 1e300])
+      expect(() => advance(spec, replayStart(spec), { round: 0, coefficients: [wild, 0, 0] }, wasmKernels)).toThrow(
+        expect.objectContaining({ code: 'state_not_finite' }),
+      )
+  })
+})
+
+describe('memory', () => {
+  it('says how much is lacking beyond what can be reached', () => {
+    expect(() => new KernelMemory(5 * 2 ** 30)).toThrow(expect.objectContaining({ code: 'out_of_memory' }))
+  })
+
+  it('says so where the system refuses', () => {
+    const refuse = vi.spyOn(WebAssembly, 'Memory').mockImplementation(function refuse() {
+      throw new RangeError('could not allocate memory')
+    })
+    expect(() => new KernelMemory(2 ** 20)).toThrow(expect.objectContaining({ code: 'out_of_memory' }))
+    refuse.mockRestore()
+  })
+
+  it('gives vectors of their own on cache lines, in a buffer that is not shared, until it is used up', () => {
+    const memory = new KernelMemory(3 * 2 ** 16)
+    const all = [memory.floats(3), memory.doubles(5), memory.bytes(70), memory.indices(new Uint32Array([1, 2]))]
+    expect(all.map(({ byteOffset }) => byteOffset % 64)).toEqual([0, 0, 0, 0])
+    all.forEach(({ byteOffset }, i) => {
+      const before = all[i - 1]
+      if (before) expect(byteOffset).toBeGreaterThanOrEqual(before.byteOffset + before.byteLength)
+    })
+    expect(all[0]!.buffer).toBeInstanceOf(ArrayBuffer)
+    expect(() => memory.floats(2 ** 16)).toThrow(RangeError)
+  })
+
+  it('is the only thing that the kernels import', () => {
+    const module = new WebAssembly.Module(readFileSync(new URL('zo.wasm', import.meta.url)))
+    expect(WebAssembly.Module.imports(module)).toEqual([{ module: 'env', name: 'memory', kind: 'memory' }])
+  })
 })

@@ -1,12 +1,13 @@
-import type { LowRankProduct } from '../../../shared/zo/index.ts'
-import { KernelMemory, rounded } from './memory.ts'
+import { type LowRankProduct, RANK_MAX } from '../../../shared/zo/index.ts'
+import { KernelMemory, rounded, SCRATCH } from './memory.ts'
 
-/** Rows that are merged at once, so that a large weight needs no second copy. */
-const MOST_BYTES = 2 ** 24
+/** Rows that are merged at once: they stay in the caches between the copies in and out. */
+const MOST_BYTES = 2 ** 19
 
-/** W <- W + scale A V in place, the same bits as `mergeProduct` of shared/zo. */
+/** W <- W + scale A V in place, the same bits as `mergeProduct` of shared/zo. @throws RangeError for a rank above `RANK_MAX`. */
 export function mergeProduct(weight: Float32Array, outputs: number, product: LowRankProduct): void {
   const { left, right, rank, scale, columns, from } = product
+  if (rank > RANK_MAX) throw new RangeError(`a rank is at most ${RANK_MAX}`)
   const rows = weight.length / outputs
   const block = Math.max(1, Math.min(rows, Math.floor(MOST_BYTES / (4 * outputs))))
   const bytes = rounded(4 * block * outputs) + rounded(4 * left.length) + rounded(4 * right.length)
@@ -30,6 +31,7 @@ export function mergeProduct(weight: Float32Array, outputs: number, product: Low
       columns,
       from,
       scale,
+      SCRATCH,
     )
     rowsOf.set(part.subarray(0, count * outputs))
   }

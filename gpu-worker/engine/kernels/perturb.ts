@@ -1,5 +1,4 @@
 import {
-  lowRankFactors,
   matrixShape,
   type Space,
   STREAMS,
@@ -19,9 +18,13 @@ export interface DirectionAt {
   readonly segment: number
 }
 
-/** Turns the generator to a segment of a dense direction. */
-export function selectStream(memory: KernelMemory, { seed, segment, round, k }: DirectionAt): void {
-  const [a, b, c, d] = streamKey(seed, STREAMS.direction)
+/** Turns the generator to a segment: of a dense direction, or of a factor of a low-rank one. */
+export function selectStream(
+  memory: KernelMemory,
+  { seed, segment, round, k }: DirectionAt,
+  stream: 'direction' | 'left' | 'right' = 'direction',
+): void {
+  const [a, b, c, d] = streamKey(seed, STREAMS[stream])
   memory.run.stream(a, b, c, d, segment, round, k)
 }
 
@@ -87,7 +90,7 @@ export class VectorKernels {
     const made = new Int8Array(this.#out.buffer, this.#out.byteOffset, this.#out.length)
     this.#segments.forEach(({ offset, length }, segment) => {
       selectStream(this.#memory, { seed: this.#seed, segment, ...at })
-      run.signs(made.byteOffset + offset, length, SCRATCH)
+      run.signs(made.byteOffset + offset, 0, length, SCRATCH)
     })
     return made.slice()
   }
@@ -105,43 +108,71 @@ export class VectorKernels {
   }
 }
 
-/** Room for the factors of one low-rank direction. */
+/** Room for the factors of one low-rank direction: U [rows, rank] and V [rank, columns], as bytes. */
 export interface LowRankRoom {
   readonly left: Int8Array
-  readonly right: Float32Array
+  readonly right: Int8Array
 }
 
-/** What the largest of some tensors needs, in bytes. */
-export function lowRankBytes(tensors: readonly WeightTensor[], rank: number): number {
-  const sizes = tensors.map(matrixShape)
-  return (
-    rounded(rank * most(sizes.map(({ rows }) => rows))) + rounded(4 * rank * most(sizes.map(({ columns }) => columns)))
-  )
-}
-
+/** The kernels read V in vectors of 16 bytes, the last of which may reach behind it. */
+const BEYOND = 16
 const most = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), 0)
 
-export function lowRankRoom(memory: KernelMemory, tensors: readonly WeightTensor[], rank: number): LowRankRoom {
+/** Sizes of the largest factors of some tensors. */
+function largestFactors(tensors: readonly WeightTensor[], rank: number): { left: number; right: number } {
   const sizes = tensors.map(matrixShape)
   return {
-    left: memory.bytes(new Int8Array(rank * most(sizes.map(({ rows }) => rows)))),
-    right: memory.floats(rank * most(sizes.map(({ columns }) => columns))),
+    left: rank * most(sizes.map(({ rows }) => rows)),
+    right: rank * most(sizes.map(({ columns }) => columns)) + BEYOND,
   }
+}
+
+/** What the room for the largest of some tensors takes, in bytes. */
+export function lowRankBytes(tensors: readonly WeightTensor[], rank: number): number {
+  const { left, right } = largestFactors(tensors, rank)
+  return rounded(left) + rounded(right)
+}
+
+export function lowRankRoom(memory: KernelMemory, tensors: readonly WeightTensor[], rank: number): LowRankRoom {
+  const { left, right } = largestFactors(tensors, rank)
+  return { left: memory.bytes(left), right: memory.bytes(right) }
+}
+
+/** A tensor and the rank of its directions. */
+export interface LowRankShape {
+  readonly tensor: WeightTensor
+  readonly rank: number
+}
+
+/** Makes the factors of one direction, as `lowRankFactors` of shared/zo: all of V, and some rows of U. */
+export function fillFactors(
+  memory: KernelMemory,
+  room: LowRankRoom,
+  at: DirectionAt & LowRankShape,
+  part: { readonly row: number; readonly rows: number },
+): void {
+  const { rank, tensor } = at
+  const { columns, isVector } = matrixShape(tensor)
+  selectStream(memory, at, 'left')
+  memory.run.signs(room.left.byteOffset, part.row * rank, part.rows * rank, SCRATCH)
+  if (isVector) {
+    room.right.fill(1)
+    return
+  }
+  selectStream(memory, at, 'right')
+  memory.run.signs(room.right.byteOffset, 0, rank * columns, SCRATCH)
 }
 
 /** out <- center + step * U V over a whole tensor. */
 export function perturbLowRank(
   memory: KernelMemory,
   vectors: { readonly out: Float32Array; readonly center: Float32Array; readonly room: LowRankRoom },
-  at: DirectionAt & { readonly tensor: WeightTensor; readonly rank: number },
+  at: DirectionAt & LowRankShape,
   step: number,
 ): void {
   const { out, center, room } = vectors
-  const { seed, tensor, rank } = at
-  const { left, right } = lowRankFactors(seed, at, { tensor, rank })
-  const { rows, columns } = matrixShape(tensor)
-  room.left.set(left)
-  room.right.set(right)
+  const { rows, columns } = matrixShape(at.tensor)
+  fillFactors(memory, room, at, { row: 0, rows })
   memory.run.perturbLowRank(
     out.byteOffset,
     center.byteOffset,
@@ -149,7 +180,8 @@ export function perturbLowRank(
     room.right.byteOffset,
     rows,
     columns,
-    rank,
+    at.rank,
     step,
+    SCRATCH,
   )
 }

@@ -1,84 +1,79 @@
 import { createHash } from 'node:crypto'
 import {
   directionScale,
-  lowRankFactors,
   matrixShape,
   type Space,
   segmentLengths,
   type Update,
-  type WeightTensor,
   type ZoKernels,
 } from '../../../shared/zo/index.ts'
 import { KernelMemory, rounded, SCRATCH } from './memory.ts'
-import { selectStream } from './perturb.ts'
+import { fillFactors, type LowRankShape, lowRankBytes, lowRankRoom, selectStream } from './perturb.ts'
 
-/** Coordinates of four blocks of the generator: what one call sums. */
-const BLOCK = 512
+/** Coordinates that are copied in and out at once; whole blocks of the generator. */
+const BLOCK = 2 ** 15
+/** Sums that are held at once where rows are summed: a few share the cost of making V. */
+const SUMS = 2 ** 16
 
 type Run = { readonly seed: string; readonly space: Space }
 type At = { readonly round: number } & Update
 
-/** Sums over the directions for some coordinates, then the step of each. Directions are made block by block, never kept. */
-function updateDense(current: Float32Array, out: Float32Array, segment: number, at: At, run: Run): void {
-  const memory = new KernelMemory(rounded(8 * BLOCK) + 2 * rounded(4 * BLOCK))
-  const sums = memory.doubles(BLOCK)
-  const before = memory.floats(BLOCK)
-  const after = memory.floats(BLOCK)
-  for (let start = 0; start < current.length; start += BLOCK) {
-    const count = Math.min(BLOCK, current.length - start)
-    memory.run.clear(sums.byteOffset, BLOCK)
-    at.coefficients.forEach((coefficient, k) => {
-      selectStream(memory, { seed: run.seed, segment, round: at.round, k })
-      memory.run.accumulate(sums.byteOffset, start / 128, count, coefficient, SCRATCH)
-    })
-    before.set(current.subarray(start, start + count))
-    const { learningRate, prox } = at
-    memory.run.step(after.byteOffset, before.byteOffset, sums.byteOffset, count, learningRate, 1, prox)
-    out.set(after.subarray(0, count), start)
+/** A segment before and after. */
+interface Vectors {
+  readonly current: Float32Array
+  readonly out: Float32Array
+}
+
+/** Updates segments of dense directions. */
+function denseUpdate(at: At, run: Run): (segment: number, vectors: Vectors) => void {
+  const directions = at.coefficients.length
+  const memory = new KernelMemory(rounded(8 * directions) + rounded(4 * BLOCK))
+  const coefficients = memory.doubles(directions)
+  coefficients.set(at.coefficients)
+  const values = memory.floats(BLOCK)
+  return (segment, { current, out }) => {
+    for (let start = 0; start < current.length; start += BLOCK) {
+      const count = Math.min(BLOCK, current.length - start)
+      values.set(current.subarray(start, start + count))
+      selectStream(memory, { seed: run.seed, segment, round: at.round, k: 0 })
+      memory.run.updateSigns(
+        values.byteOffset,
+        values.byteOffset,
+        start / 128,
+        count,
+        coefficients.byteOffset,
+        directions,
+        at.learningRate,
+        at.prox,
+        SCRATCH,
+      )
+      out.set(values.subarray(0, count), start)
+    }
   }
 }
 
-/** The same for one tensor under low-rank directions, row by row. */
-function updateLowRank(
-  current: Float32Array,
-  out: Float32Array,
-  segment: number,
-  shape: { tensor: WeightTensor; rank: number },
-  at: At,
-  run: Run,
-): void {
-  const { rank } = shape
+/** Updates one tensor under low-rank directions, some rows at a time. */
+function updateLowRank(segment: number, { current, out }: Vectors, shape: LowRankShape, at: At, run: Run): void {
   const { rows, columns } = matrixShape(shape.tensor)
-  const count = at.coefficients.length
-  const memory = new KernelMemory(
-    rounded(8 * columns) + 2 * rounded(4 * columns) + count * (rounded(rows * rank) + rounded(4 * rank * columns)),
-  )
-  const sums = memory.doubles(columns)
-  const before = memory.floats(columns)
-  const after = memory.floats(columns)
-  const factors = at.coefficients.map((_, k) => {
-    const { left, right } = lowRankFactors(run.seed, { round: at.round, k, segment }, shape)
-    const placed = memory.floats(right.length)
-    placed.set(right)
-    return { left: memory.bytes(left), right: placed }
-  })
+  const together = Math.max(1, Math.min(rows, Math.floor(SUMS / columns)))
+  const most = together * columns
+  const memory = new KernelMemory(rounded(8 * most) + rounded(4 * most) + lowRankBytes([shape.tensor], shape.rank))
+  const [sums, values] = [memory.doubles(most), memory.floats(most)]
+  const room = lowRankRoom(memory, [shape.tensor], shape.rank)
   const scale = directionScale(run.space)
-  for (let row = 0; row < rows; row++) {
-    memory.run.clear(sums.byteOffset, columns)
+  for (let row = 0; row < rows; row += together) {
+    const part = { row, rows: Math.min(together, rows - row) }
+    const count = part.rows * columns
+    memory.run.clear(sums.byteOffset, count)
     at.coefficients.forEach((coefficient, k) => {
-      const { left, right } = factors[k]!
-      memory.run.accumulateLowRank(
-        sums.byteOffset,
-        left.byteOffset + row * rank,
-        right.byteOffset,
-        columns,
-        rank,
-        coefficient,
-      )
+      fillFactors(memory, room, { seed: run.seed, segment, round: at.round, k, ...shape }, part)
+      const [left, right] = [room.left.byteOffset, room.right.byteOffset]
+      memory.run.accumulateLowRank(sums.byteOffset, left, right, part.rows, columns, shape.rank, coefficient, SCRATCH)
     })
-    before.set(current.subarray(row * columns, (row + 1) * columns))
-    memory.run.step(after.byteOffset, before.byteOffset, sums.byteOffset, columns, at.learningRate, scale, at.prox)
-    out.set(after, row * columns)
+    values.set(current.subarray(row * columns, row * columns + count))
+    const place = values.byteOffset
+    memory.run.step(place, place, sums.byteOffset, count, at.learningRate, scale, at.prox)
+    out.set(values.subarray(0, count), row * columns)
   }
 }
 
@@ -87,14 +82,15 @@ export const wasmKernels: ZoKernels = {
   update: (current, at, run) => {
     const { space } = run
     const out = new Float32Array(current.length)
+    const updateDense = denseUpdate(at, run)
     let offset = 0
     segmentLengths(space).forEach((length, segment) => {
-      const [from, to] = [current.subarray(offset, offset + length), out.subarray(offset, offset + length)]
-      offset += length
-      if (space.kind === 'full' && space.directions.kind === 'low-rank') {
-        const shape = { tensor: space.tensors[segment]!, rank: space.directions.rank }
-        updateLowRank(from, to, segment, shape, at, run)
-      } else updateDense(from, to, segment, at, run)
+      const [from, to] = [offset, offset + length]
+      const vectors = { current: current.subarray(from, to), out: out.subarray(from, to) }
+      offset = to
+      if (space.kind === 'full' && space.directions.kind === 'low-rank')
+        updateLowRank(segment, vectors, { tensor: space.tensors[segment]!, rank: space.directions.rank }, at, run)
+      else updateDense(segment, vectors)
     })
     return out
   },

@@ -2,6 +2,7 @@
 declare namespace WebAssembly {
   class Module {
     constructor(bytes: ArrayBufferView)
+    static imports(module: Module): { module: string; name: string; kind: string }[]
   }
   class Memory {
     constructor(pages: { initial: number; maximum: number })
