@@ -1,14 +1,16 @@
 import { parseArgs } from 'node:util'
 import { engine } from './engine.ts'
+import { kernels } from './kernels.ts'
 import { privacy } from './privacy.ts'
 import { quantised } from './quantised.ts'
 import { utility } from './utility.ts'
 
-const BENCHES = { engine, privacy, quantised, utility } as const
-const HELP = `Usage: npm run bench -- [engine|privacy|quantised|utility ...] [options]
+const BENCHES = { engine, kernels, privacy, quantised, utility } as const
+const HELP = `Usage: npm run bench -- [engine|kernels|privacy|quantised|utility ...] [options]
 
   engine      a round's forwards as a ratio to plain inference of the same sequences, in every space; peak memory; PyTorch,
               where $SOTTO_PYTHON or python3 has torch and onnx
+  kernels     directions, perturbation and update in WASM SIMD and plain TypeScript, nanoseconds a weight
   privacy     accountant, calibration, noise and sampling, as operations a second
   quantised   what the variants of a model folder cost in the finite differences and gain in time (--model, --text)
   utility     held-out accuracy of the demo's run over several seeds, private, without noise, and bag of words
