@@ -23,6 +23,7 @@ where it was.
   --data FILE         JSONL, one line a record: {"text", "label"}, {"prompt", "completion"} or {"messages"}, and "user"
   --state DIR         key, outbox and models of this worker (default: .sotto/worker beside the data); one worker a folder
   --device DEVICE     where to evaluate: cpu (default), webgpu, cuda, or auto, the first of cuda, webgpu, cpu that works
+  --keep-half         leave float16 weights so in memory, which takes half of it, and widen them call by call; a GPU always does
   --threads N         inference threads, or auto (default): as many as cores and memory allow; a GPU has one
   --unit UNIT         what is protected: record (default) or user, all lines with one "user"
   --labels A,B        labels that the data may have; without it, lines with a label that the run does not know count as nothing
@@ -42,6 +43,7 @@ interface Settings {
   data: string
   state: string
   device: DeviceWish
+  keepsHalves?: boolean
   threads: number | 'auto'
   policy: Policy
   labels: string[] | null
@@ -62,6 +64,7 @@ const OPTIONS = {
   data: { type: 'string' },
   state: { type: 'string' },
   device: { type: 'string', default: 'cpu' },
+  'keep-half': { type: 'boolean', default: false },
   threads: { type: 'string', default: 'auto' },
   accept: { type: 'string', multiple: true },
   'max-epsilon': { type: 'string' },
@@ -85,6 +88,7 @@ function readSettings(): Settings | null {
     data,
     state: values.state ?? join(data, '..', '.sotto', 'worker'),
     device: readDevice(values.device),
+    ...(values['keep-half'] ? { keepsHalves: true } : {}),
     threads: values.threads === 'auto' ? 'auto' : positive('--threads', values.threads, Number.isInteger),
     labels: values.labels?.split(',') ?? null,
     policy: {

@@ -22,13 +22,15 @@ export async function openSiteEngine(
     readonly labels: readonly string[] | null
     readonly threads: number | 'auto'
     readonly device: DeviceWish
+    readonly keepsHalves?: boolean
     readonly log: Log
   },
 ): Promise<SiteEngine> {
   const { task, space, seed } = spec
   const units = await readUnits(site.data, site)
-  const { threads, device } = site
-  const engine = await openEngine({ modelDir, task, space, seed, threads, device })
+  const { threads, device, keepsHalves } = site
+  const kept = keepsHalves === undefined ? {} : { keepsHalves }
+  const engine = await openEngine({ modelDir, task, space, seed, threads, device, ...kept })
   site.log({ event: 'engine_open', device: engine.device })
   const warm = async (stage: number): Promise<void> => {
     const { directions } = spec.stages[stage]!

@@ -26,6 +26,11 @@ export interface EngineOptions {
   readonly threads?: number | 'auto'
   /** Memory for what the untrained layers make of each record, for each thread. Default 256 MiB; 0 keeps nothing. */
   readonly cacheBytes?: number
+  /**
+   * Whether float16 matrices of the file stay so in memory, half as large, and are widened call by call; otherwise once, when
+   * they are loaded. Everything is computed in float32 either way. Default: on a GPU they stay.
+   */
+  readonly keepsHalves?: boolean
   /** Where to evaluate; default `cpu`. What `auto` comes to is in the engine's `device`. */
   readonly device?: DeviceWish
 }
@@ -94,7 +99,9 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const asked = options.threads ?? 1
   const threads = asked === 'auto' ? threadsFor(device, machine, weightBytes) : asked
   const limits = limitsFor(device, machine, { threads, weightBytes })
-  const setup = { modelDir, variant, outputs, positions, space, mask, seed, padToken, cacheBytes, device, limits }
+  const keepsHalves = options.keepsHalves ?? device !== 'cpu'
+  const run = { modelDir, variant, outputs, positions, space, mask, seed, padToken }
+  const setup = { ...run, cacheBytes, device, keepsHalves, limits }
   const pool = await Pool.open(threads, setup)
   return {
     dimension,

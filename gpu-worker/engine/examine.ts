@@ -58,6 +58,7 @@ function setupOf({ modelDir, variant, inspection, tokens }: ExaminedModel, space
     positions: new Map([[tokens, positionsOf(outputs, tokens)]]),
     ...{ mask: undefined, seed: '0000000000000000', padToken: 0, cacheBytes: 0 },
     device: 'cpu',
+    keepsHalves: false,
     limits: { call: CALL_LIMITS.cpu, buckets: 1 },
   }
 }

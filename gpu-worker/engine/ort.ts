@@ -29,7 +29,16 @@ const LOG_FATAL = 4
  * A product whose weights alone are quantised must not have its activations quantised too: the optimizer does so by default,
  * and then losses are a staircase and differ from what the model says. 1 is float32.
  */
-const WEIGHTS_ONLY = { session: { qdq_matmulnbits_accuracy_level: '1' } }
+const WEIGHTS_ONLY = { qdq_matmulnbits_accuracy_level: '1' }
+
+/**
+ * Products of activations and weights of 8 bits in one kernel. On processors without instructions of their own for that
+ * (VNNI), sums of two such products saturate at 16 bits, and the losses are not what the model says.
+ */
+const NO_INTEGER_PRODUCTS = { disable_quant_qdq: '1' }
+
+/** Options of sessions of a graph whose activations are quantised, with scales from its file: computed as it is written. */
+export const STATIC_QUANTISATION = { extra: { session: { ...WEIGHTS_ONLY, ...NO_INTEGER_PRODUCTS } } }
 
 /**
  * One thread and sequential execution: how a kernel splits its work, and so the last bits of a sum, then never depends
@@ -42,5 +51,5 @@ export const SESSION_OPTIONS: InferenceSession.SessionOptions = {
   executionMode: 'sequential',
   graphOptimizationLevel: 'all',
   logSeverityLevel: LOG_FATAL,
-  extra: WEIGHTS_ONLY,
+  extra: { session: WEIGHTS_ONLY },
 }

@@ -44,6 +44,7 @@ const setupOf = (model: ZooModel, space: Space, mask?: Uint8Array): EvaluatorSet
   padToken: model.expected.pad,
   cacheBytes: 2 ** 20,
   device: 'cpu',
+  keepsHalves: false,
   limits: { call: CALL_LIMITS.cpu, buckets: 4 },
 })
 

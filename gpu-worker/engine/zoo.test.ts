@@ -55,6 +55,7 @@ function setupOf(model: ZooModel, space: Space, more: Partial<EvaluatorSetup> = 
     padToken: model.expected.pad,
     cacheBytes: 0,
     device: 'cpu',
+    keepsHalves: false,
     limits: { call: CALL_LIMITS.cpu, buckets: 4 },
     ...more,
   }

@@ -227,10 +227,7 @@ describe('identities', () => {
 describe('what it does not answer', () => {
   test('null, soon, where the integrand does not fall off', () => {
     const slow = [{ event: laplaceEvent({ noiseMultiplier: 2, samplingRate: 1 }), count: 10 }]
-    estimateEpsilon(slow, 1e-5)
-    const start = performance.now()
     expect(estimateEpsilon(slow, 1e-5)).toBeNull()
-    expect(performance.now() - start).toBeLessThan(500)
   })
 
   test('null for too many releases and too little noise', () => {

@@ -27,7 +27,7 @@ const textsOf = (path: string): string[] =>
     .slice(0, RECORDS)
 
 /** Losses of both sides of every direction, and the seconds that they took; records alternate between two labels. */
-async function measure(modelDir: string, variant: Variant, texts: readonly string[]) {
+async function measure(modelDir: string, variant: Variant, texts: readonly string[], keepsHalves = false) {
   const { sites } = await inspectModel(modelDir)
   const space: LoraSpace = {
     kind: 'lora',
@@ -43,7 +43,7 @@ async function measure(modelDir: string, variant: Variant, texts: readonly strin
     maxTokens: TOKENS,
     buckets: [TOKENS],
   }
-  const engine = await openEngine({ modelDir, variant, task, space, seed: SEED })
+  const engine = await openEngine({ modelDir, variant, task, space, seed: SEED, keepsHalves })
   const records = texts.map((text, n) => engine.encode({ text, label: n % 2 ? 'a' : 'b' }))
   const at = {
     center: new Float32Array(spaceDimension(space)),
@@ -86,19 +86,24 @@ export async function quantised({
   console.log(`${texts.length} records of ${TOKENS} tokens, K = ${DIRECTIONS}, every layer, rank 1\n`)
   console.log(`| base | time / float32 | correlation of the differences at radius ${RADII.join(', ')} |`)
   console.log('| --- | ---: | --- |')
-  for (const variant of variantsOf(model).filter((each) => each !== '')) {
+  const bases = variantsOf(model).flatMap((variant) => {
+    if (variant === '') return []
+    const once = { variant, name: variant, keepsHalves: false }
+    return variant === 'fp16' ? [once, { ...once, name: 'fp16, kept so in memory', keepsHalves: true }] : [once]
+  })
+  for (const { variant, name, keepsHalves } of bases) {
     try {
-      const made = await measure(model, variant, texts)
+      const made = await measure(model, variant, texts, keepsHalves)
       const ratios: number[] = []
       for (let turn = 0; turn < TURNS; turn++) {
         const base = await plain.turn()
         ratios.push((await made.turn()) / base)
       }
       const shown = RADII.map((_, i) => correlation(made.differences[i]!, plain.differences[i]!).toFixed(5))
-      console.log(`| ${variant} | ${median(ratios).toFixed(2)} | ${shown.join(', ')} |`)
+      console.log(`| ${name} | ${median(ratios).toFixed(2)} | ${shown.join(', ')} |`)
       await made.close()
     } catch (error) {
-      console.log(`| ${variant} | refused | ${(error as { code?: string }).code} |`)
+      console.log(`| ${name} | refused | ${(error as { code?: string }).code} |`)
     }
   }
   await plain.close()

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { CALL_LIMITS, type Device } from '../../gpu-worker/engine/device/index.ts'
 import { Evaluator } from '../../gpu-worker/engine/evaluate/evaluator.ts'
 import { Model } from '../../gpu-worker/engine/evaluate/model.ts'
@@ -7,6 +10,7 @@ import { findSites } from '../../gpu-worker/engine/graph/sites.ts'
 import { dimsOf } from '../../gpu-worker/engine/graph/tensor.ts'
 import { wasmKernels } from '../../gpu-worker/engine/kernels/index.ts'
 import { loadRuntime } from '../../gpu-worker/engine/ort.ts'
+import type { EncodedRecord, Outputs } from '../../gpu-worker/engine/task/index.ts'
 import {
   groupAt,
   groupCount,
@@ -16,7 +20,8 @@ import {
   spaceDimension,
   stateHash,
 } from '../../shared/zo/index.ts'
-import { type ZooModel, zooModels } from '../models/zoo.ts'
+import { writeEncoder, writeHalves } from '../models/build/index.ts'
+import { zooModels } from '../models/zoo.ts'
 
 /**
  * Run by a test as a process of its own, so that a driver that fails takes nothing with it: a round and an update in every
@@ -24,24 +29,40 @@ import { type ZooModel, zooModels } from '../models/zoo.ts'
  */
 const runtime = await loadRuntime()
 const seed = '00c0ffee00c0ffee'
+/** One length: every session of a device compiles its shaders anew, which takes most of the time. */
+const TOKENS = 16
 
-const setupOf = (model: ZooModel, space: Space, device: Device): EvaluatorSetup => ({
-  modelDir: model.dir,
-  variant: undefined,
-  outputs: { kind: 'vocabulary' },
-  positions: new Map(model.expected.records.map(({ bucket }) => [bucket, 16])),
+interface Subject {
+  readonly name: string
+  readonly dir: string
+  /** Precision of the file, by device; on a GPU half precision stays as it is. */
+  readonly variant: Readonly<Partial<Record<Device, string>>>
+  readonly outputs: Outputs
+  readonly pad: number
+  readonly positions: number
+  readonly records: readonly EncodedRecord[]
+}
+
+const setupOf = (subject: Subject, space: Space, device: Device): EvaluatorSetup => ({
+  modelDir: subject.dir,
+  variant: subject.variant[device],
+  outputs: subject.outputs,
+  positions: new Map([[TOKENS, subject.positions]]),
   space,
   mask: undefined,
   seed,
-  padToken: model.expected.pad,
+  padToken: subject.pad,
   cacheBytes: 0,
   device,
+  keepsHalves: device !== 'cpu',
   limits: { call: CALL_LIMITS[device], buckets: 4 },
 })
 
-function spacesOf(model: ZooModel): Record<string, { space: Space; directions: number }> {
+type Rounds = Record<string, { space: Space; directions: number }>
+
+function spacesOf(subject: Subject): Rounds {
   const none: Space = { kind: 'full', directions: { kind: 'dense' }, tensors: [] }
-  const { graph } = new Model(runtime, setupOf(model, none, 'cpu'))
+  const { graph } = new Model(runtime, setupOf(subject, none, 'cpu'))
   const sites = findSites(graph, findHead(graph)?.product.node)
   const lora: Space = {
     kind: 'lora',
@@ -60,25 +81,15 @@ function spacesOf(model: ZooModel): Record<string, { space: Space; directions: n
   }
 }
 
-async function roundOn(device: Device, model: ZooModel, space: Space, directions: number) {
-  const evaluator = new Evaluator(runtime, setupOf(model, space, device))
-  // One length: every session of a device compiles its shaders anew, which takes most of the time.
-  const records = model.expected.records
-    .filter(({ bucket }) => bucket === 16)
-    .map(({ ids, bucket, positions, targets, weights }) => ({
-      ids: Int32Array.from(ids),
-      bucket,
-      positions: Int32Array.from(positions),
-      targets: Int32Array.from(targets),
-      weights: Float32Array.from(weights),
-    }))
+async function roundOn(device: Device, subject: Subject, space: Space, directions: number) {
+  const evaluator = new Evaluator(runtime, setupOf(subject, space, device))
   const state = initialState(spaceDimension(space))
   const losses: number[][] = []
   let { current } = state
   for (const round of [0, 1]) {
     const at: Perturbation = { center: current, round, directions, radius: 0.02, sides: 'two' }
     const groups = { ...at, count: groupCount(at), at: (group: number) => groupAt(group, 'two') }
-    losses.push(Array.from(await evaluator.run(records, groups, 'losses')))
+    losses.push(Array.from(await evaluator.run(subject.records, groups, 'losses')))
     // The update is the host's on every device, from the same coefficients here, so that its bits are the same.
     const coefficients = Array.from({ length: directions }, (_, k) => (k + 1) / 8)
     current = wasmKernels.update(current, { round, coefficients, learningRate: 0.05, prox: 0.1 }, { seed, space })
@@ -88,14 +99,81 @@ async function roundOn(device: Device, model: ZooModel, space: Space, directions
   return { losses, leads, hash: stateHash({ ...state, current }) }
 }
 
+const zooSubjects = (names: readonly string[]): Subject[] =>
+  zooModels()
+    .filter(({ name }) => names.includes(name))
+    .map(({ name, dir, expected }) => ({
+      name,
+      dir,
+      variant: {},
+      outputs: { kind: 'vocabulary' },
+      pad: expected.pad,
+      positions: TOKENS,
+      records: expected.records
+        .filter(({ bucket }) => bucket === TOKENS)
+        .map(({ ids, bucket, positions, targets, weights }) => ({
+          ids: Int32Array.from(ids),
+          bucket,
+          positions: Int32Array.from(positions),
+          targets: Int32Array.from(targets),
+          weights: Float32Array.from(weights),
+        })),
+    }))
+
+/** An encoder whose matrices are large enough to stay as they are: float32 on the CPU, float16 on the device. */
+function halfSubject(dir: string): Subject {
+  const vocabulary = 400
+  writeEncoder(dir, {
+    layers: 1,
+    hidden: 288,
+    heads: 4,
+    intermediate: 384,
+    vocabulary,
+    positions: 32,
+    classes: 2,
+    seed: 3,
+  })
+  writeHalves(dir)
+  const record = (n: number): EncodedRecord => ({
+    ids: Int32Array.from({ length: 9 + n }, (_, at) => (at === 0 ? 2 : 10 + ((37 * at + 91 * n) % 300))),
+    bucket: TOKENS,
+    positions: Int32Array.of(0),
+    targets: Int32Array.of(n % 2),
+    weights: Float32Array.of(1),
+  })
+  return {
+    name: 'float16',
+    dir,
+    variant: { cpu: '', webgpu: 'fp16' },
+    outputs: { kind: 'classes', count: 2 },
+    pad: 0,
+    positions: 1,
+    records: [0, 1, 2].map(record),
+  }
+}
+
+async function compare(subject: Subject, rounds: Rounds) {
+  const results = []
+  for (const [name, { space, directions }] of Object.entries(rounds))
+    results.push({
+      model: subject.name,
+      name,
+      cpu: await roundOn('cpu', subject, space, directions),
+      webgpu: await roundOn('webgpu', subject, space, directions),
+    })
+  return results
+}
+
 const names = process.argv.slice(2)
 const results = []
-for (const model of zooModels().filter(({ name }) => names.includes(name)))
-  for (const [name, { space, directions }] of Object.entries(spacesOf(model)))
-    results.push({
-      model: model.name,
-      name,
-      cpu: await roundOn('cpu', model, space, directions),
-      webgpu: await roundOn('webgpu', model, space, directions),
-    })
+for (const subject of zooSubjects(names)) results.push(...(await compare(subject, spacesOf(subject))))
+const dir = mkdtempSync(join(tmpdir(), 'sotto-halves-'))
+try {
+  const half = halfSubject(dir)
+  // Whole weights have other names in a file of float16.
+  const { 'lora, groups': groups } = spacesOf(half)
+  results.push(...(await compare(half, { 'lora, groups': groups! })))
+} finally {
+  rmSync(dir, { recursive: true, force: true })
+}
 console.log(JSON.stringify(results))

@@ -148,7 +148,7 @@ export class LoraDriver implements SpaceDriver {
     return Bucket.open(this.#model, this.#merged, { trained, lead, bucket: tokens }, this.#cache)
   }
 
-  /** The factor beside the trained one, of each site; where weights are no numbers to merge into, earlier stages too. */
+  /** The factor beside the trained one, of each site; where weights stay as they are, earlier stages too. */
   #frozenAt(stage: number, finished: readonly Float32Array[]): Frozen[] {
     const { seed } = this.#model.setup
     const valuesAt = (at: number, site: number): ArrayLike<number> =>
@@ -169,7 +169,7 @@ export class LoraDriver implements SpaceDriver {
     return basis ? coreFactor(basis, part, this.#space.rank) : part
   }
 
-  /** The graph with finished stages merged into the weights that are numbers, in order of stage. */
+  /** The graph with finished stages merged into the weights that do not stay as they are, in order of stage. */
   #mergedGraph(finished: readonly Float32Array[]): Graph {
     const merged = this.#model.graph.clone()
     const { seed } = this.#model.setup
@@ -177,7 +177,7 @@ export class LoraDriver implements SpaceDriver {
       let from = 0
       site.products.forEach((product, part) => {
         const { inputs, outputs } = product
-        if (product.isFloat) {
+        if (!product.stays) {
           const weight = matrixOf(product)
           finished.forEach((trained, stage) => {
             const right = this.#bases?.right[index] ?? frozenFactor(seed, { stage, site: index }, this.#space)

@@ -9,7 +9,7 @@ import { type ProbedValue, probeGraph } from '../graph/fold.ts'
 import type { Graph } from '../graph/graph.ts'
 import { restrictHead } from '../graph/head.ts'
 import { normalise } from '../normalise/index.ts'
-import type { Runtime } from '../ort.ts'
+import { type Runtime, STATIC_QUANTISATION } from '../ort.ts'
 import { sessionFailure } from './failure.ts'
 import { inputsOf, tokenFeeds } from './feeds.ts'
 import type { EvaluatorSetup } from './setup.ts'
@@ -47,6 +47,8 @@ export class Model {
     this.graph = readGraph(setup.modelDir, setup.variant)
     normalise(this.graph)
     restrictHead(this.graph, setup.outputs)
+    // The rows of a head that a task reads are picked in single precision before that.
+    this.graph.keepsHalves = setup.keepsHalves
   }
 
   /** A session for a graph; the graph's own files are gone again when it is ready. */
@@ -55,6 +57,7 @@ export class Model {
     try {
       return await this.runtime.InferenceSession.create(written.path, {
         ...sessionOptions(this.setup.device),
+        ...(graph.nodes.some(({ opType }) => opType === 'QuantizeLinear') ? STATIC_QUANTISATION : {}),
         ...options,
       })
     } catch (cause) {

@@ -19,6 +19,8 @@ export interface EvaluatorSetup {
   /** Bytes that prefixes of records may take between calls; 0 keeps none. */
   readonly cacheBytes: number
   readonly device: Device
+  /** Whether float16 matrices stay as they are in memory. */
+  readonly keepsHalves: boolean
   readonly limits: EngineLimits
 }
 

@@ -16,9 +16,16 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { EngineError } from '../error.ts'
-import { GraphProtoSchema, ModelProtoSchema, type TensorProto } from '../onnx/onnx_pb.ts'
+import {
+  TensorProto_DataType as DataType,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  type TensorProto,
+  type ValueInfoProto,
+} from '../onnx/onnx_pb.ts'
 import type { Graph } from './graph.ts'
-import { placeOf, readPlace, referenceTensor, type WeightPlace } from './tensor.ts'
+import { valueInfo } from './split.ts'
+import { dimsOf, placeOf, readPlace, referenceTensor, type WeightPlace } from './tensor.ts'
 
 /**
  * Writing rewritten graphs. The runtime maps weights from files that lie in the folder of the model file, and refuses any
@@ -129,6 +136,19 @@ function* piecesOf({ path, offset, length }: WeightPlace): Generator<Uint8Array>
     yield readPlace({ path, offset: offset + at, length: Math.min(PIECE, length - at) })
 }
 
+/**
+ * Float16 constants that a Cast widens, declared as inputs with a value of their own. The runtime resolves what is made of
+ * constants alone when it opens a session, and would keep the wide matrix; of what might be fed it can not.
+ */
+function keptHalves(graph: Graph): ValueInfoProto[] {
+  const widened = new Set(graph.nodes.flatMap(({ opType, input }) => (opType === 'Cast' ? input : [])))
+  return [...graph.constants].flatMap(([name, tensor]) =>
+    tensor.dataType === DataType.FLOAT16 && widened.has(name)
+      ? [valueInfo(name, DataType.FLOAT16, dimsOf(tensor))]
+      : [],
+  )
+}
+
 /** The bytes of an ONNX model holding this graph with these constants. */
 function modelBytes(graph: Graph, constants: readonly TensorProto[]): Uint8Array {
   const model = create(ModelProtoSchema, {
@@ -139,7 +159,7 @@ function modelBytes(graph: Graph, constants: readonly TensorProto[]): Uint8Array
       name: 'sotto',
       node: graph.nodes,
       initializer: [...constants],
-      input: graph.inputs,
+      input: [...graph.inputs, ...(graph.keepsHalves ? keptHalves(graph) : [])],
       output: graph.outputs,
     }),
   })

@@ -57,6 +57,7 @@ async function graphsOf(names: RegExp, lead: Lead = 'groups'): Promise<StageGrap
     padToken: 0,
     cacheBytes: 0,
     device: 'cpu',
+    keepsHalves: false,
     limits: { call: CALL_LIMITS.cpu, buckets: 4 },
   } as const
   const model = new Model(await loadRuntime(), setup)

@@ -46,6 +46,8 @@ export class Graph {
   producer = ''
   /** Constants that are others put together, by name: their bytes are copied from file to file and never read. */
   joined = new Map<string, readonly (WeightPlace | Uint8Array)[]>()
+  /** Whether float16 matrices stay as they are in memory, and are widened whenever they are used; see `half.ts`. */
+  keepsHalves = false
   /** Dimensions by tensor name, without those of constants. */
   dims = new Map<string, readonly number[]>()
 
@@ -62,6 +64,7 @@ export class Graph {
     copy.irVersion = this.irVersion
     copy.producer = this.producer
     copy.joined = new Map(this.joined)
+    copy.keepsHalves = this.keepsHalves
     copy.dims = new Map(this.dims)
     return copy
   }

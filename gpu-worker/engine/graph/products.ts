@@ -1,5 +1,5 @@
 import { EngineError } from '../error.ts'
-import type { NodeProto, TensorProto } from '../onnx/onnx_pb.ts'
+import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from '../onnx/onnx_pb.ts'
 import { type Graph, intAttribute, intsAttribute } from './graph.ts'
 import { dimsOf, floatsOf } from './tensor.ts'
 
@@ -13,8 +13,10 @@ export interface Product {
   readonly transposed: boolean
   readonly inputs: number
   readonly outputs: number
-  /** Whether W is there as numbers, float32 or float16; a quantised one is not, and takes side branches alone. */
+  /** Whether W is there as numbers, float32 or float16; a quantised one is not. */
   readonly isFloat: boolean
+  /** Whether W stays as it lies, quantised or in half precision: nothing is merged into it, it takes side branches alone. */
+  readonly stays: boolean
 }
 
 /** The constant behind an operand of a product. */
@@ -28,8 +30,7 @@ interface Behind {
 const turnsMatrix = (node: NodeProto): boolean => (intsAttribute(node, 'perm')?.join() ?? '1,0') === '1,0'
 
 /**
- * The constant behind an operand: itself, or the one that a Transpose turns (how a tied head is exported), a Cast
- * widens
+ * The constant behind an operand: itself, or the one that a Transpose turns (how a tied head is exported), a Cast widens
  * (float16), or DequantizeLinear expands (weight-only quantisation).
  */
 function constantBehind(graph: Graph, producers: Map<string, NodeProto>, name: string): Behind | undefined {
@@ -55,7 +56,7 @@ function packedProduct(graph: Graph, node: NodeProto): Product | undefined {
   const weight = graph.constants.get(node.input[1] ?? '')
   if (!weight) return undefined
   const [inputs, outputs] = [intAttribute(node, 'K', 0), intAttribute(node, 'N', 0)]
-  return { node, input: node.input[0]!, weight, transposed: true, inputs, outputs, isFloat: false }
+  return { node, input: node.input[0]!, weight, transposed: true, inputs, outputs, isFloat: false, stays: true }
 }
 
 /** Reads a node as a product with a constant matrix, if it is one. */
@@ -67,8 +68,9 @@ export function productOf(graph: Graph, producers: Map<string, NodeProto>, node:
   const { weight, isFloat } = operand
   const transposed = operand.turned !== (intAttribute(node, 'transB', 0) === 1)
   const [rows, columns] = dimsOf(weight) as [number, number]
+  const stays = !isFloat || (graph.keepsHalves && weight.dataType === DataType.FLOAT16)
   return {
-    ...{ node, weight, transposed, isFloat },
+    ...{ node, weight, transposed, isFloat, stays },
     input: node.input[0]!,
     inputs: transposed ? columns : rows,
     outputs: transposed ? rows : columns,

@@ -77,7 +77,7 @@ export interface Frozen {
   readonly values: ArrayLike<number>
   readonly rank: number
   readonly scale: number
-  /** Finished stages, for products whose weights are no numbers to merge them into. */
+  /** Finished stages, for products whose weights stay as they are. */
   readonly earlier: readonly EarlierFactor[]
 }
 
@@ -135,10 +135,10 @@ function concatenate(
 /** Above this a second copy of W costs more memory than a pass over the outputs costs time. */
 const MOST_JOINED_BYTES = 2 ** 24
 
-/** Whether [x | x A] [W; scale V] is the better form: the outputs are the wider side, and W is there as numbers. */
+/** Whether [x | x A] [W; scale V] is the better form: the outputs are the wider side, and W may be written anew. */
 function isJoined({ inputs, outputs, products }: Site): boolean {
   const isSmall = products.every((product) => 4 * product.inputs * product.outputs <= MOST_JOINED_BYTES)
-  return inputs <= outputs && isSmall && products.every(({ node, isFloat }) => isFloat && node.opType === 'MatMul')
+  return inputs <= outputs && isSmall && products.every(({ node, stays }) => !stays && node.opType === 'MatMul')
 }
 
 /** t = x A, and [x | t] where that is what the products read. */
@@ -158,16 +158,16 @@ function projections(
   return { t, joined: graph.add('Concat', [x, t], { name: `${made.name}.joined`, dims: last(width), attributes }) }
 }
 
-/** Adds a finished stage to the products of a site that are quantised, as a constant side branch. */
+/** Adds a finished stage to the products of a site whose weights stay as they are, as a constant side branch. */
 function addEarlier(graph: Graph, site: Site, frozen: Frozen, made: { factor: Float32Array; name: string }): void {
-  if (site.products.every(({ isFloat }) => isFloat)) return
+  if (!site.products.some(({ stays }) => stays)) return
   const x = site.products[0]!.input
   const a = graph.addFloats(`${made.name}.a`, [site.inputs, frozen.rank], made.factor)
   const dims = [...graph.dimsOf(x).slice(0, -1), frozen.rank]
   const t = graph.add('MatMul', [x, a], { name: `${made.name}.projection`, dims })
   const values = scaledFactors(site, frozen)
   site.products.forEach((product, part) => {
-    if (product.isFloat) return
+    if (!product.stays) return
     addSide(graph, product, { t, values: values[part]!, rank: frozen.rank, name: `${made.name}.${part}` })
   })
 }

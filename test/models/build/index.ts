@@ -1,6 +1,7 @@
 export type { DecoderSize } from './causal.ts'
 export { writeDecoder } from './decoder.ts'
 export { type EncoderSize, writeEncoder } from './encoder.ts'
+export { writeHalves } from './halves.ts'
 export type { ModelSize } from './model.ts'
 export { type Fill, randomWeights, type WeightSource } from './random.ts'
 export { type PieceVocabulary, SPACE } from './tokenizers.ts'
