@@ -75,6 +75,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
 /** A device that is lost again and again is broken. */
 const MOST_LOSSES = 5
 const LOSS_WAIT_MS = 250
+/** The engine is gone, and another may work: a device, or a thread that broke down. */
+const LOSSES: ReadonlySet<string> = new Set(['device_lost', 'thread_lost'])
 
 /**
  * Evaluates a lease into the outbox. @returns false where there is nothing to send: the round closed while this worker caught
@@ -88,9 +90,9 @@ async function isEvaluated(options: WorkerOptions, desk: Desk, lease: Lease): Pr
     desk.losses = 0
     return true
   } catch (error) {
-    if (!(error instanceof EngineError && error.code === 'device_lost')) throw error
+    if (!(error instanceof EngineError && LOSSES.has(error.code))) throw error
     desk.losses = (desk.losses ?? 0) + 1
-    if (desk.losses > MOST_LOSSES) throw error
+    if (desk.losses >= MOST_LOSSES) throw error
     options.log({ event: 'device_lost', run: lease.run, round: lease.round })
     const { job } = desk
     delete desk.job

@@ -1,7 +1,14 @@
 import type { RunSpec } from '../shared/api/index.ts'
 import { groupCount, type Perturbation } from '../shared/zo/index.ts'
 import { type DataLine, lineFor, readUnits } from './data/index.ts'
-import { type DeviceWish, type EncodedRecord, EngineError, isLineFault, openEngine } from './engine/index.ts'
+import {
+  type DeviceWish,
+  type EncodedRecord,
+  type Engine,
+  isCallFault,
+  isLineFault,
+  openEngine,
+} from './engine/index.ts'
 import type { Log } from './log.ts'
 import type { SiteEngine } from './loop.ts'
 
@@ -36,12 +43,6 @@ export async function openSiteEngine(
     const { directions } = spec.stages[stage]!
     await engine.warm({ directions, sides: 'two' })
   }
-  try {
-    await warm(0)
-  } catch (error) {
-    await engine.close()
-    throw error
-  }
   const leaveOut = once(() => site.log({ event: 'units_left_out' }))
   const encode = (data: DataLine): Line => {
     try {
@@ -53,17 +54,28 @@ export async function openSiteEngine(
     leaveOut()
     return null
   }
+  const encoded = await opened(engine, async () => {
+    await warm(0)
+    return units.map((lines) => lines.map(encode))
+  })
   const nothing = (groups: number) => new Float32Array(groups).fill(Number.NaN)
+  /**
+   * Losses of records; those that the model fails on, found by halves, are no numbers. Whether it is the model that fails on a
+   * record, or the engine on everything, is asked of padding, which is nobody's: how a failure names itself is the model's
+   * to choose, and an engine that ends over one record would tell of it.
+   */
   const lossesOf = async (records: readonly EncodedRecord[], at: Perturbation): Promise<Float32Array[]> => {
     const groups = groupCount(at)
     try {
       const losses = await engine.losses(records, at)
       return records.map((_, i) => losses.subarray(i * groups, (i + 1) * groups))
     } catch (error) {
-      if (!(error instanceof EngineError && error.code === 'runtime_failed')) throw error
+      if (!isCallFault(error)) throw error
+      await engine.warm(at)
       leaveOut()
       if (records.length === 1) return [nothing(groups)]
-      return (await Promise.all(records.map((record) => lossesOf([record], at)))).flat()
+      const half = records.length >> 1
+      return [...(await lossesOf(records.slice(0, half), at)), ...(await lossesOf(records.slice(half), at))]
     }
   }
   const losses = async (lines: readonly Line[], at: Perturbation) => {
@@ -78,13 +90,23 @@ export async function openSiteEngine(
     return all
   }
   return {
-    units: units.map((lines) => lines.map(encode)),
+    units: encoded,
     losses: (lines, at) => losses(lines as readonly Line[], at),
     setStage: async (stage, finished) => {
       await engine.setStage(stage, finished)
       await warm(stage)
     },
     close: () => engine.close(),
+  }
+}
+
+/** What is still to do when an engine is open; where it fails, the engine is closed again. */
+async function opened<T>(engine: Engine, todo: () => Promise<T>): Promise<T> {
+  try {
+    return await todo()
+  } catch (error) {
+    await engine.close()
+    throw error
   }
 }
 

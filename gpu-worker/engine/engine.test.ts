@@ -1,3 +1,5 @@
+import { readdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { afterAll, describe, expect, it } from 'vitest'
 import { groupCount, type LoraSpace, type Perturbation, perturbedFactors } from '../../shared/zo/index.ts'
 import { openDenseReference } from './dense-reference.ts'
@@ -204,4 +206,19 @@ describe('losses against dense weights in an untouched graph', () => {
     const odd = openEngine({ modelDir, task, space: { ...lastLayer, sites: [{ ...site!, name: 'nowhere' }] }, seed })
     await expect(odd).rejects.toMatchObject({ code: 'unknown_site' })
   })
+})
+
+it('keeps the merged weights of one stage on disk, and none when it is closed', async () => {
+  const written = (): string[] =>
+    readdirSync(tmpdir()).filter((name) => name.startsWith(`.sotto-graph-${process.pid}-weights`))
+  const before = written().length
+  const engine = await openEngine({ modelDir, task, space: lastLayer, seed, threads: 2 })
+  const finished: Float32Array[] = []
+  for (let stage = 1; stage <= 3; stage++) {
+    finished.push(factorOf(engine.dimension, stage))
+    await engine.setStage(stage, finished)
+    expect(written()).toHaveLength(before + 2)
+  }
+  await engine.close()
+  expect(written()).toHaveLength(before)
 })

@@ -33,6 +33,7 @@ export type EngineErrorCode =
   | 'out_of_memory'
   | 'device_lost'
   | 'device_missing'
+  | 'thread_lost'
   | 'coupled_batch'
   | 'runtime_failed'
   | 'closed'
@@ -58,6 +59,20 @@ const LINE_FAULTS: ReadonlySet<EngineErrorCode> = new Set<EngineErrorCode>([
   'chat_template_failed',
   'prompt_not_prefix',
 ])
+
+/** What a call may fail with because of one record, or of the engine itself: the failure does not tell which. */
+const CALL_FAULTS: ReadonlySet<EngineErrorCode> = new Set<EngineErrorCode>([
+  'device_lost',
+  'out_of_memory',
+  'runtime_failed',
+  'thread_lost',
+  'unsupported_graph',
+])
+
+/** Whether a call failed in a way that a record may have brought about. */
+export function isCallFault(error: unknown): boolean {
+  return error instanceof EngineError && CALL_FAULTS.has(error.code)
+}
 
 /** Whether an error says that one line does not fit the task. Such a line counts as nothing, unseen from outside the site. */
 export function isLineFault(error: unknown): boolean {

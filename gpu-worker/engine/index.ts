@@ -1,6 +1,6 @@
 export { DEVICES, type Device, type DeviceWish } from './device/index.ts'
 export { type Engine, type EngineOptions, openEngine } from './engine.ts'
-export { EngineError, type EngineErrorCode, isLineFault } from './error.ts'
+export { EngineError, type EngineErrorCode, isCallFault, isLineFault } from './error.ts'
 export {
   type Examination,
   type ExaminedModel,

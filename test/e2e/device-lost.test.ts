@@ -76,6 +76,6 @@ describe('a device that is lost in the middle of a round', () => {
     await stage.submit({ rounds: 1, datasets: ['east'] })
     await expect(worker.working).rejects.toMatchObject({ code: 'device_lost' })
     expect(worker.wire.exchanges.filter(({ path }) => path.endsWith('/report'))).toEqual([])
-    expect(worker.counts().opened).toBe(6)
+    expect(worker.counts().opened).toBe(5)
   })
 })

@@ -127,11 +127,18 @@ export class Bucket {
     return { ...targets, ...positionFeeds(runtime, first, size) }
   }
 
-  /** One call of the tail. */
-  async run(feeds: Feeds, output: Output): Promise<Float32Array> {
+  /**
+   * One call of the tail.
+   * @param count numbers that it makes of its members.
+   * @throws EngineError where it makes more or fewer: then they are not theirs.
+   */
+  async run(feeds: Feeds, output: Output, count: number): Promise<Float32Array> {
     const name = output === 'losses' ? LOSSES : LOGITS
     const outputs = await run(this.#tail, feeds, [name])
-    return outputs[name]!.data as Float32Array
+    const values = outputs[name]!.data as Float32Array
+    if (values.length !== count)
+      throw new EngineError('unsupported_graph', 'the graph makes other numbers than one for each member of a call')
+    return values
   }
 
   async release(): Promise<void> {

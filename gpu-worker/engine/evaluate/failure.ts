@@ -7,7 +7,8 @@ import { EngineError } from '../error.ts'
 
 const textOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
-const OUT_OF_MEMORY = /bad_alloc|out of memory|failed to allocate|allocat(?:e|ion) .*fail|OOM|Array buffer allocation/i
+const OUT_OF_MEMORY =
+  /bad_alloc|out of memory|failed to allocate|allocat(?:e|ion) .*fail|\bOOM\b|Array buffer allocation/i
 const DEVICE_LOST = /device (?:is |was )?lost|DeviceLost|device removed|CUDA error|CUDNN|context lost/i
 const NO_DEVICE =
   /no supported (?:adapter|device)|failed to get (?:a )?(?:gpu )?adapter|requestAdapter|LoadLibrary|libonnxruntime_providers_|not available|CUDA driver/i

@@ -42,6 +42,8 @@ export class LoraDriver implements SpaceDriver {
   readonly #vectors: PerturbedVectors
   readonly #shelf: Shelf
   readonly #bases: { left: LeftBases; right: readonly Float32Array[] } | undefined
+  /** By site: whether a product's weights stay as they are, so that finished stages go beside them. */
+  readonly #keeps: readonly boolean[]
   #merged: Graph
   #frozen: readonly Frozen[]
 
@@ -54,12 +56,15 @@ export class LoraDriver implements SpaceDriver {
     this.#vectors = new PerturbedVectors({ seed: model.setup.seed, space })
     this.#merged = model.graph
     const sites = sitesOf(model.graph, space)
+    this.#keeps = sites.map(({ products }) => products.some(({ stays }) => stays))
     this.#bases = space.trained === 'core' ? basesOf(sites, space) : undefined
     this.#frozen = this.#frozenAt(0, [])
   }
 
   async setStage(stage: number, finished: readonly Float32Array[]): Promise<void> {
     await this.release()
+    // Sessions of the stage before are closed: nothing reads its merged weights any more.
+    this.#model.release()
     this.#merged = finished.length === 0 ? this.#model.graph : this.#mergedGraph(finished)
     this.#frozen = this.#frozenAt(stage, finished)
   }
@@ -100,7 +105,7 @@ export class LoraDriver implements SpaceDriver {
         for (const [at, { item, index }] of block.entries()) {
           const repeated = Array.from({ length: to - from }, () => item)
           const steering = bucket.steering(repeated)
-          const made = await bucket.run({ ...boundaries[at], ...factors, ...steering }, output)
+          const made = await bucket.run({ ...boundaries[at], ...factors, ...steering }, output, (to - from) * width)
           for (let g = from; g < to; g++) call.put(index, g, made.subarray((g - from) * width, (g - from + 1) * width))
         }
       }
@@ -123,7 +128,7 @@ export class LoraDriver implements SpaceDriver {
     for (let g = 0; g < groups.count; g++) {
       const factors = this.#factors(bucket, this.#vectors.of(groups, { from: g, to: g + 1 }))
       for (const { chunk, feeds } of chunks) {
-        const made = await bucket.run({ ...feeds, ...factors }, output)
+        const made = await bucket.run({ ...feeds, ...factors }, output, members * width)
         for (const [at, { index }] of chunk.entries()) call.put(index, g, made.subarray(at * width, (at + 1) * width))
       }
     }
@@ -154,7 +159,8 @@ export class LoraDriver implements SpaceDriver {
     const valuesAt = (at: number, site: number): ArrayLike<number> =>
       this.#bases?.right[site] ?? frozenFactor(seed, { stage: at, site }, this.#space)
     return this.#space.sites.map(({ scale }, index) => {
-      const earlier = finished.map((trained, at): EarlierFactor => {
+      const beside = this.#keeps[index] ? finished : []
+      const earlier = beside.map((trained, at): EarlierFactor => {
         return { factor: this.#leftFactor(trained, index), values: valuesAt(at, index) }
       })
       return { index, values: valuesAt(stage, index), rank: this.#space.rank, scale, earlier }

@@ -46,7 +46,9 @@ export class Model {
     this.setup = setup
     this.graph = readGraph(setup.modelDir, setup.variant)
     normalise(this.graph)
-    restrictHead(this.graph, setup.outputs)
+    const { space } = setup
+    const trained = new Set(space.kind === 'lora' ? [] : space.tensors.map(({ name }) => name))
+    restrictHead(this.graph, setup.outputs, trained)
     // The rows of a head that a task reads are picked in single precision before that.
     this.graph.keepsHalves = setup.keepsHalves
   }

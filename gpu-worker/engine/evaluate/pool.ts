@@ -16,6 +16,7 @@ class EvaluatingThread {
   readonly #worker: Worker
   readonly #waiting: Waiting[] = []
   #failed: EngineError | undefined
+  #closing = false
 
   constructor() {
     // The native library reads the environment of the process, which only a shared environment reaches.
@@ -26,13 +27,18 @@ class EvaluatingThread {
       if (answer.ok) waiting?.resolve(answer.values)
       else waiting?.reject(new EngineError(answer.code, answer.message))
     })
-    this.#worker.on('error', () => this.#fail(new EngineError('runtime_failed', 'an evaluating thread broke down')))
-    this.#worker.on('exit', () => this.#fail(new EngineError('closed', 'the engine is closed')))
+    const lost = () =>
+      new EngineError('thread_lost', 'an evaluating thread broke down: the engine must be opened again')
+    this.#worker.on('error', () => this.#fail(lost()))
+    this.#worker.on('exit', () =>
+      this.#fail(this.#closing ? new EngineError('closed', 'the engine is closed') : lost()),
+    )
   }
 
   send(request: Request): Promise<Float32Array | undefined> {
     return new Promise((resolve, reject) => {
       if (this.#failed) return reject(this.#failed)
+      this.#closing ||= request.kind === 'close'
       this.#waiting.push({ resolve, reject })
       this.#worker.postMessage(request)
     })
@@ -108,7 +114,13 @@ export class Pool {
       while (next < requests.length) {
         const request = next++
         const own = requests[request]!.map((index) => records[index]!)
-        answers[request] = (await thread.send({ kind: 'run', records: own, ...at, output }))!
+        try {
+          answers[request] = (await thread.send({ kind: 'run', records: own, ...at, output }))!
+        } catch (error) {
+          // Nobody waits for the rest.
+          next = requests.length
+          throw error
+        }
       }
     }
     // Lane by lane, so that few requests go to as many threads as there are.

@@ -68,7 +68,7 @@ export class WeightsDriver implements SpaceDriver {
         for (let g = 0; g < groups.count; g++) {
           const weights = await this.#weights.perturbed(groups, g)
           for (const { chunk, feeds } of calls) {
-            const made = await bucket.run({ ...feeds, ...weights }, output)
+            const made = await bucket.run({ ...feeds, ...weights }, output, members * width)
             for (const [at, { index }] of chunk.entries())
               values.set(made.subarray(at * width, (at + 1) * width), (index * groups.count + g) * width)
           }

@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf'
+import { EngineError } from '../error.ts'
 import { TensorProto_DataType as DataType, type TensorProto, ValueInfoProtoSchema } from '../onnx/onnx_pb.ts'
 import type { Graph } from './graph.ts'
 import { boolTensor, dimsOf, elementCount, floatTensor, int32Tensor, intTensor, placeOf } from './tensor.ts'
@@ -40,6 +41,44 @@ function dataTensors(graph: Graph): Set<string> {
   return data
 }
 
+/** Operators whose outputs have as many elements as their input has of some kind. */
+const COUNTS = new Set(['Compress', 'NonMaxSuppression', 'NonZero', 'Unique'])
+/** Inputs that say how large the output is. */
+const SIZED_BY: Readonly<Record<string, readonly number[]>> = {
+  CenterCropPad: [1],
+  ConstantOfShape: [0],
+  Expand: [1],
+  OneHot: [1],
+  Pad: [1],
+  Range: [0, 1, 2],
+  Reshape: [1],
+  Resize: [2, 3],
+  Slice: [1, 2, 3, 4],
+  Split: [1],
+  Squeeze: [1],
+  Tile: [1],
+  TopK: [1],
+  Unsqueeze: [1],
+}
+
+/**
+ * Sizes must follow from the length that records are padded to: what one record of padding shows would not hold for others.
+ * @throws EngineError `unsupported_graph`, naming a node that makes a size of what a record says.
+ */
+function refuseSizesFromData(graph: Graph): void {
+  const fed = new Set(graph.inputs.map(({ name }) => name))
+  for (const node of graph.nodes) {
+    if (TAKES_SHAPE.has(node.opType) || !node.input.some((input) => fed.has(input))) continue
+    const sizing = COUNTS.has(node.opType) ? [0] : (SIZED_BY[node.opType] ?? [])
+    if (sizing.some((at) => fed.has(node.input[at] ?? '')))
+      throw new EngineError(
+        'unsupported_graph',
+        `node ${node.name} (${node.opType}) makes a tensor whose size depends on the text: export the model without it`,
+      )
+    for (const output of node.output) if (output !== '') fed.add(output)
+  }
+}
+
 /** Shape-only tensors that a data node reads: all that is left of the shape arithmetic. */
 function frontier(graph: Graph, data: Set<string>): string[] {
   const read = graph.nodes.filter((node) => data.has(node.output[0]!)).flatMap((node) => node.input)
@@ -48,6 +87,7 @@ function frontier(graph: Graph, data: Set<string>): string[] {
 
 /** The graph to run once: outputs are the shape-only tensors and, for every data tensor, its dimensions. */
 export function probeGraph(graph: Graph): Graph {
+  refuseSizesFromData(graph)
   const data = dataTensors(graph)
   const probe = graph.clone()
   const outputs = frontier(graph, data)

@@ -28,11 +28,14 @@ function logitsOf(graph: Graph): { name: string; node: NodeProto } {
 /** What may stand between the head and the logits that a task reads. */
 const BEHIND_HEAD = new Set(['Cast', 'Identity', 'Reshape', 'Gather'])
 
+/** What leaves each logit the one it is. */
+const PLAIN_BEHIND_HEAD = new Set(['Cast', 'Identity', 'Reshape'])
+
 /** The vocabulary projection or classifier behind the logits, where it is one product with a constant. */
-export function findHead(graph: Graph): Head | undefined {
+export function findHead(graph: Graph, behind: ReadonlySet<string> = BEHIND_HEAD): Head | undefined {
   const producers = graph.producers()
   let skipped: NodeProto | undefined = logitsOf(graph).node
-  while (skipped && BEHIND_HEAD.has(skipped.opType)) skipped = producers.get(skipped.input[0]!)
+  while (skipped && behind.has(skipped.opType)) skipped = producers.get(skipped.input[0]!)
   if (!skipped) return undefined
   const add =
     skipped.opType === 'Add' && skipped.input.some((input) => graph.constants.has(input)) ? skipped : undefined
@@ -53,12 +56,20 @@ function selectColumns(values: Float32Array, columns: number, ids: readonly numb
   return chosen
 }
 
-/** Computes only some columns of the vocabulary projection. @returns false where the head does not allow it. */
-function restrictProduct(graph: Graph, tokens: readonly number[]): boolean {
-  const head = findHead(graph)
+/**
+ * Computes only some columns of the vocabulary projection.
+ * @param trained constants that are trained: a copy of their columns would stay as it is.
+ * @returns false where the head does not allow it.
+ */
+function restrictProduct(graph: Graph, tokens: readonly number[], trained: ReadonlySet<string>): boolean {
+  const head = findHead(graph, PLAIN_BEHIND_HEAD)
   if (head?.product.node.opType !== 'MatMul' || head.product.isFloat === false) return false
   const { product, add } = head
   const bias = add && graph.constants.get(add.input.find((input) => graph.constants.has(input))!)!
+  const isTrained = [...graph.constants].some(
+    ([name, tensor]) => (tensor === product.weight || tensor === bias) && trained.has(name),
+  )
+  if (isTrained) return false
   if (bias && elementCount(bias.dims.map(Number)) !== product.outputs) return false
   if (Math.max(...tokens) >= product.outputs) return false
   const columns = selectColumns(matrixOf(product), product.outputs, tokens)
@@ -83,10 +94,11 @@ function floatLogits(graph: Graph): string {
 
 /**
  * Makes what the task wants of the logits the graph's only output, CLASS_LOGITS. Dimensions are not known yet.
+ * @param trained names of weights that are trained whole.
  * @throws EngineError `unsupported_graph`
  */
-export function restrictHead(graph: Graph, outputs: Outputs): void {
-  if (outputs.kind !== 'rows' || !restrictProduct(graph, outputs.tokens)) {
+export function restrictHead(graph: Graph, outputs: Outputs, trained: ReadonlySet<string> = new Set()): void {
+  if (outputs.kind !== 'rows' || !restrictProduct(graph, outputs.tokens, trained)) {
     const logits = floatLogits(graph)
     if (outputs.kind === 'rows') {
       const tokens = graph.addInts('sotto.label_tokens', outputs.tokens)

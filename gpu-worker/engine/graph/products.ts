@@ -105,9 +105,3 @@ export function biasAdd(graph: Graph, consumers: Map<string, NodeProto[]>, produ
   if (readers.length !== 1 || add?.opType !== 'Add') return undefined
   return add.input.some((input) => graph.constants.get(input)?.dims.length === 1) ? add : undefined
 }
-
-/** Products whose matrix is replaced must be plain MatMul nodes. @throws EngineError naming the node. */
-export function requireMatMul(product: Product): void {
-  if (product.node.opType !== 'MatMul')
-    throw new EngineError('unsupported_graph', `node ${product.node.name} is a ${product.node.opType}, not a MatMul`)
-}

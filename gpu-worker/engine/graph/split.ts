@@ -1,5 +1,4 @@
 import { create } from '@bufbuild/protobuf'
-import { EngineError } from '../error.ts'
 import {
   TensorProto_DataType as DataType,
   type NodeProto,
@@ -10,11 +9,11 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from '../onnx/onnx_pb.ts'
-import { type Graph, intAttribute, intsAttribute } from './graph.ts'
+import type { Graph } from './graph.ts'
 import { POSITIONS, SELECTION, TARGETS, WEIGHTS } from './loss.ts'
-import { axesOf, ELEMENTWISE } from './prune.ts'
+import { spreadMembers } from './members.ts'
 import { isAcrossGroups } from './side.ts'
-import { elementCount, intsOf } from './tensor.ts'
+import { elementCount } from './tensor.ts'
 
 /**
  * The cut. What nothing trained touches is the PREFIX, run once for a record; the rest is the TAIL, run for every
@@ -50,86 +49,6 @@ export function dependentTensors(graph: Graph, sources: Iterable<string>): Set<s
     if (node.input.some((input) => dependent.has(input)))
       for (const output of node.output) if (output !== '') dependent.add(output)
   return dependent
-}
-
-/** Whether constant axes are given and leave out the leading one. */
-function axesSpareLeading(axes: readonly number[] | undefined, rank: number): boolean {
-  return axes?.every((axis) => axis !== 0 && axis !== -rank) ?? false
-}
-
-const NORMALISING = new Set(['LayerNormalization', 'RMSNormalization', 'SimplifiedLayerNormalization'])
-
-/** Whether a node treats the leading axis of what it makes as a mere batch. */
-function keepsMembersApart(graph: Graph, node: NodeProto, carrying: ReadonlySet<string>): boolean {
-  const rank = graph.dimsOf(node.output[0]!).length
-  const inputRank = graph.dimsOf(node.input[0]!).length
-  const axis = (intAttribute(node, 'axis', 0) + rank) % rank
-  const alike = node.input.every((input) => carrying.has(input))
-  if (ELEMENTWISE.has(node.opType)) return true
-  if (NORMALISING.has(node.opType)) return rank > 1 && (intAttribute(node, 'axis', -1) + rank) % rank !== 0
-  switch (node.opType) {
-    case 'Softmax':
-    case 'LogSoftmax':
-      return (intAttribute(node, 'axis', -1) + rank) % rank !== 0
-    case 'MatMul':
-      return rank >= 3
-    case 'MatMulNBits':
-      return rank >= 2
-    case 'QuantizeLinear':
-    case 'DequantizeLinear':
-      // One scale, or one for each place on another axis than the members'.
-      return graph.dimsOf(node.input[1]!).length === 0 || (intAttribute(node, 'axis', 1) + rank) % rank !== 0
-    case 'Concat':
-      return axis !== 0 && alike
-    case 'Split':
-      return axis !== 0
-    case 'Gather':
-      // Rows of a table by tokens keep the leading axis of the tokens; anything else must leave that of the data alone.
-      return carrying.has(node.input[0]!) ? (intAttribute(node, 'axis', 0) + inputRank) % inputRank !== 0 : axis === 0
-    case 'GatherElements':
-      return axis !== 0
-    case 'Transpose':
-      return intsAttribute(node, 'perm')?.[0] === 0
-    case 'ReduceMean':
-    case 'ReduceSum':
-    case 'ReduceMax':
-      return axesSpareLeading(axesOf(graph, node, node.input[1]), inputRank)
-    case 'Reshape':
-      return graph.dimsOf(node.input[0]!)[0] === 1 && graph.constants.has(node.input[1]!)
-    case 'Squeeze':
-      return axesSpareLeading(axesOf(graph, node, node.input[1]), inputRank)
-    case 'Unsqueeze':
-      return axesSpareLeading(axesOf(graph, node, node.input[1]), rank)
-    case 'Slice':
-      return axesSpareLeading(axesOf(graph, node, node.input[3]), rank)
-    case 'Expand':
-      return graph.constants.has(node.input[1]!) && inputRank === rank
-    case 'Trilu':
-      return rank >= 3
-    default:
-      return false
-  }
-}
-
-/** Lets the leading dimension of a Reshape follow its input: 1 for a record becomes N in the tail. */
-function freeLeadingSize(graph: Graph, node: NodeProto): void {
-  const sizes = intsOf(graph.constants.get(node.input[1]!)!)
-  if (sizes[0] !== 1) return
-  sizes[0] = 0
-  node.input[1] = graph.addInts(`${node.output[0]}.members_shape`, sizes)
-}
-
-/** Makes nodes ready for N members; those that were written for groups are left alone. */
-function spreadMembers(graph: Graph, nodes: readonly NodeProto[], carrying: ReadonlySet<string>): void {
-  for (const node of nodes) {
-    if (isAcrossGroups(node.name) || !carrying.has(node.output[0]!)) continue
-    if (graph.dimsOf(node.output[0]!)[0] !== 1 || !keepsMembersApart(graph, node, carrying))
-      throw new EngineError(
-        'unsupported_graph',
-        `node ${node.name} (${node.opType}) cannot run for several members of a batch at once`,
-      )
-    if (node.opType === 'Reshape') freeLeadingSize(graph, node)
-  }
 }
 
 export function valueInfo(name: string, elemType: number, dims: readonly (number | string)[]): ValueInfoProto {
@@ -168,7 +87,9 @@ export function split(graph: Graph, trained: readonly string[], lead: Lead): Hal
   for (const name of trained) fed.delete(name)
   const steering = new Set([POSITIONS, SELECTION, TARGETS, WEIGHTS])
   const fromRecord = dependentTensors(graph, [...fed, POSITIONS])
-  if (lead === 'groups') spreadMembers(graph, tailNodes, varying)
+  // What steers a call of groups has their axis; nodes that were written for groups need not have it in front.
+  const ofGroups = (): NodeProto[] => tailNodes.filter(({ name }) => !isAcrossGroups(name))
+  if (lead === 'groups') spreadMembers(graph, ofGroups(), new Set([...varying, TARGETS, WEIGHTS]))
   if (lead === 'records') spreadMembers(graph, tailNodes, dependentTensors(graph, fed))
   const crossing = tailNodes
     .flatMap((node) => node.input)
@@ -191,7 +112,8 @@ export function split(graph: Graph, trained: readonly string[], lead: Lead): Hal
 }
 
 function memberOf(tail: Graph): Halves['member'] {
-  const made = tail.nodes.map((node) => tail.dimsOf(node.output[0]!))
+  const named = tail.nodes.flatMap(({ output }) => output.filter((name) => name !== ''))
+  const made = named.map((name) => tail.dimsOf(name))
   const largest = (sizes: readonly number[]): number => sizes.reduce((most, size) => Math.max(most, size), 1)
   const tokens = made.filter((dims) => dims.length === 3).map((dims) => dims[1]!)
   return { tokens: largest(tokens), elements: largest(made.map(elementCount)) }
@@ -210,13 +132,9 @@ export function declareInputs(
   const members = { groups: 'groups', records: 'records', single: 1 }[lead]
   tail.inputs = [
     ...boundary.map((name) => {
-      const [, ...rest] = tail.dimsOf(name)
-      const leading = lead === 'records' ? 'records' : 1
-      return valueInfo(
-        name,
-        types.get(name) ?? DataType.FLOAT,
-        rest.length > 0 ? [leading, ...rest] : tail.dimsOf(name),
-      )
+      const dims = tail.dimsOf(name)
+      const leading = lead === 'records' ? ['records', ...dims.slice(1)] : dims
+      return valueInfo(name, types.get(name) ?? DataType.FLOAT, leading)
     }),
     ...trained.map(({ name, dims }) => valueInfo(name, DataType.FLOAT, dims)),
     ...steeringInfo(members),

@@ -85,7 +85,9 @@ const reduce: Follow = (operands) => {
   const rank = inputs[0]!.length
   const axes = axesAt(operands, 1, rank)
   if (place === undefined || (inputAt(node, 1) && !axes)) return undefined
-  if (!axes || axes.includes(place)) return 'couples'
+  // No axes stand for all of them, unless the node says that they stand for none.
+  if (axes?.length === 0 && intAttribute(node, 'noop_with_empty_axes', 0) === 1) return place
+  if (!axes?.length || axes.includes(place)) return 'couples'
   return intAttribute(node, 'keepdims', 1) === 1 ? place : place - axes.filter((axis) => axis < place).length
 }
 
