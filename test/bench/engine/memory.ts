@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { openEngine } from '../../../gpu-worker/engine/index.ts'
 import type { LoraSpace } from '../../../shared/zo/index.ts'
@@ -56,6 +57,12 @@ function peakOf(doing: Doing, space: LoraSpace): number {
   return Number(output.trim().split('\n').at(-1)) / 1024
 }
 
+/** KiB that this process held at most. What the system says of usage goes back to the parent's, where that was more. */
+function peakKibibytes(): number {
+  const status = existsSync('/proc/self/status') ? readFileSync('/proc/self/status', 'utf8') : ''
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? process.resourceUsage().maxRSS)
+}
+
 /** Peaks of all, each the least of a few processes: what else a process may have held is not its own doing. */
 export async function peakMemory(): Promise<PeakMemory> {
   const space = await loraSpace(encoderFolder(), { rank: RANK, firstLayer: 0 })
@@ -66,5 +73,5 @@ export async function peakMemory(): Promise<PeakMemory> {
 
 if (import.meta.main) {
   await ACTIONS[DOINGS.find((doing) => doing === process.argv[2])!]()
-  console.log(process.resourceUsage().maxRSS)
+  console.log(peakKibibytes())
 }
