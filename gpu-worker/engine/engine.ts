@@ -5,6 +5,7 @@ import type { Line } from '../data/index.ts'
 import { chooseDevice, type Device, type DeviceWish, limitsFor, memoryOf, threadsFor } from './device/index.ts'
 import { EngineError } from './error.ts'
 import { Pool } from './evaluate/pool.ts'
+import { stageSpaceOf } from './evaluate/setup.ts'
 import { modelBytes, type Variant } from './graph/file.ts'
 import { type EncodedRecord, loadTokenizer, prepareTask } from './task/index.ts'
 
@@ -17,6 +18,8 @@ export interface EngineOptions {
   readonly space: Space
   /** Bitset of a `pruned` space. */
   readonly mask?: Uint8Array
+  /** Where the stages after the first train, if not all where the first does. */
+  readonly later?: readonly { readonly space: Space; readonly mask?: Uint8Array }[]
   /** Public seed of the run, 16 hexadecimal digits. */
   readonly seed: string
   /**
@@ -37,7 +40,7 @@ export interface EngineOptions {
 
 /** A model made ready for a run. Calls may overlap; they are answered in order. */
 export interface Engine {
-  /** Number of trained coordinates d: the length of every trained vector. */
+  /** Number of trained coordinates d of the stage: the length of its trained vectors. */
   readonly dimension: number
   readonly device: Device
   readonly threads: number
@@ -80,10 +83,10 @@ function checkLength(vector: Float32Array, dimension: number): void {
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const { task, space, seed, mask, variant, cacheBytes = CACHE_BYTES } = options
+  const later = options.later?.map((each) => ({ space: each.space, mask: each.mask }))
   const modelDir = resolve(options.modelDir)
   const tokenizer = loadTokenizer(modelDir)
   const { encode, outputs, positionsOf } = prepareTask(task, tokenizer)
-  const dimension = spaceDimension(space)
   const positions = new Map(task.buckets.map((bucket) => [bucket, positionsOf(bucket)]))
   const { padToken } = tokenizer
   const blankOf = (bucket: number): EncodedRecord => ({
@@ -100,19 +103,24 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const threads = asked === 'auto' ? threadsFor(device, machine, weightBytes) : asked
   const limits = limitsFor(device, machine, { threads, weightBytes })
   const keepsHalves = options.keepsHalves ?? device !== 'cpu'
-  const run = { modelDir, variant, outputs, positions, space, mask, seed, padToken }
+  const run = { modelDir, variant, outputs, positions, space, mask, seed, padToken, ...(later ? { later } : {}) }
   const setup = { ...run, cacheBytes, device, keepsHalves, limits }
+  const dimensionOf = (stage: number): number => spaceDimension(stageSpaceOf(setup, stage).space)
+  let dimension = dimensionOf(0)
   const pool = await Pool.open(threads, setup)
   return {
-    dimension,
+    get dimension() {
+      return dimension
+    },
     device,
     threads,
     encode,
     setStage: async (stage, finished) => {
       if (stage !== finished.length)
         throw new EngineError('wrong_stage', `stage ${stage} follows ${stage} finished stages, not ${finished.length}`)
-      for (const vector of finished) checkLength(vector, dimension)
+      for (const [each, vector] of finished.entries()) checkLength(vector, dimensionOf(each))
       await pool.setStage(stage, finished)
+      dimension = dimensionOf(stage)
     },
     warm: (shape) => {
       const around = { ...shape, round: 0, radius: 1e-3 }

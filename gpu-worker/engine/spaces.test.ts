@@ -20,7 +20,7 @@ import { singularBases } from './evaluate/bases.ts'
 import type { Groups } from './evaluate/driver.ts'
 import { Evaluator } from './evaluate/evaluator.ts'
 import { Model } from './evaluate/model.ts'
-import type { EvaluatorSetup } from './evaluate/setup.ts'
+import type { EvaluatorSetup, StageSpace } from './evaluate/setup.ts'
 import { findHead } from './graph/head.ts'
 import { matrixOf } from './graph/products.ts'
 import { findSites } from './graph/sites.ts'
@@ -210,6 +210,64 @@ describe.each(models.map((model) => [model.name, model] as const))('%s', (_, mod
       ),
       3e-5,
     )
+  })
+
+  it.each(['binomial', 'sphere'] as const)(
+    'directions of numbers, %s: weights moved by each group',
+    async (distribution) => {
+      const whole: FullSpace = { ...dense, tensors: tensors.slice(-4), distribution }
+      const at = around(whole, 2)
+      const points = split(perturbedFactors(at, { seed, space: whole }), groupCount(at))
+      expectSame(
+        await losses(setupOf(model, whole), model, at),
+        await atPoints(model, { ...dense, tensors: whole.tensors }, points),
+      )
+    },
+  )
+
+  /** Losses at the end of a stage, and at the beginning of the next one, which trains elsewhere. */
+  async function overStageEnd(first: StageSpace, second: StageSpace): Promise<[Float32Array, Float32Array]> {
+    const at = (center: Float32Array) => groupsOf({ center, round: 0, directions: 0, radius: 1, sides: 'one' })
+    const evaluator = new Evaluator(runtime, { ...setupOf(model, first.space, first.mask), later: [second] })
+    const trained = wave(spaceDimension(first.space), 0.02, 4)
+    const ended = await evaluator.run(recordsOf(model), at(trained), 'losses')
+    await evaluator.setStage(1, [trained])
+    const begun = await evaluator.run(recordsOf(model), at(new Float32Array(spaceDimension(second.space))), 'losses')
+    const moved = await evaluator.run(recordsOf(model), at(wave(spaceDimension(second.space), 0.02, 1)), 'losses')
+    await evaluator.release()
+    expect(moved).not.toEqual(begun)
+    return [ended, begun]
+  }
+
+  it.each(['factor', 'core'] as const)(
+    'stages of unlike rank begin where the one before ended: %s',
+    async (trained) => {
+      const sites = findSites(graph, findHead(graph)?.product.node)
+      const ofRank = (rank: number): StageSpace => ({
+        mask: undefined,
+        space: {
+          kind: 'lora',
+          rank,
+          trained,
+          sites: sites.map(({ name, inputs, outputs }) => ({ name, inputs, outputs, scale: 0.5 })),
+        },
+      })
+      const [ended, begun] = await overStageEnd(ofRank(3), ofRank(1))
+      for (const [n, loss] of begun.entries()) expect(Math.abs(loss - ended[n]!)).toBeLessThan(1e-4)
+    },
+  )
+
+  it('stages of unlike masks begin where the one before ended', async () => {
+    const keeping = (every: number): StageSpace => {
+      const kept = tensors.map((tensor) =>
+        Array.from({ length: Math.ceil(elementsOf(tensor) / every) }, (_, i) => every * i),
+      )
+      const mask = maskOf(kept, tensors)
+      const counted = tensors.map((tensor, t) => ({ ...tensor, kept: kept[t]!.length }))
+      return { mask, space: { kind: 'pruned', tensors: counted, mask: maskHash(mask) } }
+    }
+    const [ended, begun] = await overStageEnd(keeping(7), keeping(3))
+    for (const [n, loss] of begun.entries()) expect(Math.abs(loss - ended[n]!)).toBeLessThan(1e-4)
   })
 
   it('refuses weights and sites that the model does not have', () => {

@@ -1,5 +1,6 @@
 import {
   elementsOf,
+  isOfSigns,
   type LoraSpace,
   RANK_MAX,
   type Space,
@@ -11,7 +12,7 @@ import {
 import { threefry4x32, type Words4 } from './threefry.ts'
 
 /** What a stream of public randomness is for; part of the key, so that two streams never share a block. */
-export const STREAMS = { direction: 1, factor: 2, left: 3, right: 4 } as const
+export const STREAMS = { direction: 1, factor: 2, left: 3, right: 4, binomial: 5 } as const
 
 /** Signs in one block of Threefry4x32: one for each bit. */
 const SIGNS_PER_BLOCK = 128
@@ -34,6 +35,26 @@ function fillRademacher(key: Words4, counterTail: CounterTail, out: Int8Array): 
     threefry4x32(key, [start / SIGNS_PER_BLOCK, ...counterTail], words)
     const end = Math.min(out.length, start + SIGNS_PER_BLOCK)
     for (let i = start; i < end; i++) out[i] = 1 - (((words[((i - start) >> 5) & 3]! >>> (i & 31)) & 1) << 1)
+  }
+}
+
+/** Numbers in one block of Threefry4x32 where each takes a word. */
+const WORDS_PER_BLOCK = 4
+
+/** Number of set bits, by adding neighbours up. */
+function bitCount(word: number): number {
+  const pairs = word - ((word >>> 1) & 0x55555555)
+  const fours = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333)
+  return (Math.imul((fours + (fours >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24) & 0xff
+}
+
+/** Fills `out` with set bits less 16: element i takes word i % 4 of block i / 4. */
+function fillBinomial(key: Words4, counterTail: CounterTail, out: Int8Array): void {
+  const words = new Uint32Array(WORDS_PER_BLOCK)
+  for (let start = 0; start < out.length; start += WORDS_PER_BLOCK) {
+    threefry4x32(key, [start / WORDS_PER_BLOCK, ...counterTail], words)
+    const end = Math.min(out.length, start + WORDS_PER_BLOCK)
+    for (let i = start; i < end; i++) out[i] = bitCount(words[i - start]!) - 16
   }
 }
 
@@ -82,14 +103,16 @@ function fillProduct(factors: { left: Int8Array; right: Int8Array }, rank: numbe
 
 /**
  * Direction z_k of a round: a vector of small integers over all coordinates, a pure function of (seed, round, k); what
- * perturbs the model is `directionScale(space) * z`.
- * @returns Int8Array of length `spaceDimension(space)`, segment after segment: signs +1 and -1 (Rademacher), or for
- * low-rank directions of the `full` space the entries of U V.
+ * perturbs the model is `directionScale(space, z) * z`.
+ * @returns Int8Array of length `spaceDimension(space)`, segment after segment: signs +1 and -1 (Rademacher), integers from
+ * -16 to 16 (centred Binomial), or for low-rank directions of the `full` space the entries of U V.
  * Source: DESIGN section 2, and LOZO (arXiv 2410.07698) for the low rank; test vectors in `test/vectors/direction.json`
  * are part of the protocol.
  */
 export function direction(seed: string, at: { round: number; k: number }, space: Space): Int8Array {
-  const key = streamKey(seed, STREAMS.direction)
+  const isSigns = isOfSigns(space)
+  const key = streamKey(seed, isSigns ? STREAMS.direction : STREAMS.binomial)
+  const fill = isSigns ? fillRademacher : fillBinomial
   const lengths = segmentLengths(space)
   const out = new Int8Array(spaceDimension(space))
   segmentOffsets(space).forEach((offset, segment) => {
@@ -98,7 +121,7 @@ export function direction(seed: string, at: { round: number; k: number }, space:
       const { rank } = space.directions
       const factors = lowRankFactors(seed, { ...at, segment }, { tensor: space.tensors[segment]!, rank })
       fillProduct(factors, rank, part)
-    } else fillRademacher(key, [segment, at.round, at.k], part)
+    } else fill(key, [segment, at.round, at.k], part)
   })
   return out
 }

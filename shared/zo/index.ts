@@ -19,11 +19,13 @@ export {
   replay,
   replayStart,
 } from './replay.ts'
-export { reportLength, type Stage, stageOf, totalRounds } from './schedule.ts'
+export { type RoundInStage, reportLength, type Stage, spaceOfStage, stageOf, totalRounds } from './schedule.ts'
 export {
+  type Distribution,
   directionScale,
   elementsOf,
   type FullSpace,
+  isOfSigns,
   type LoraSite,
   type LoraSpace,
   type PrunedSpace,
@@ -36,4 +38,12 @@ export {
 } from './space.ts'
 export { initialState, nextStage, stateBytes, stateFromBytes, stateHash, type TrainedState } from './state.ts'
 export { threefry4x32 } from './threefry.ts'
-export { applyUpdate, coefficients, type DatasetReport } from './update.ts'
+export {
+  type Aggregation,
+  applyUpdate,
+  coefficients,
+  type DatasetReport,
+  fewestReports,
+  MEAN,
+  type StageUpdate,
+} from './update.ts'

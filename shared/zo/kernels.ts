@@ -1,7 +1,7 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { direction } from './direction.ts'
-import { directionScale, type Space } from './space.ts'
+import { directionScale, isOfSigns, type Space } from './space.ts'
 
 /** What an update does; see `applyUpdate`. */
 export interface Update {
@@ -37,11 +37,13 @@ function update(
   run: { readonly seed: string; readonly space: Space },
 ): Float32Array {
   const sum = new Float64Array(current.length)
+  const isOnSphere = !isOfSigns(run.space) && run.space.distribution === 'sphere'
   at.coefficients.forEach((coefficient, k) => {
     const z = direction(run.seed, { round: at.round, k }, run.space)
-    for (let i = 0; i < sum.length; i++) sum[i]! += z[i]! * coefficient
+    const factor = isOnSphere ? coefficient * directionScale(run.space, z) : coefficient
+    for (let i = 0; i < sum.length; i++) sum[i]! += z[i]! * factor
   })
-  const scale = directionScale(run.space)
+  const scale = isOnSphere ? 1 : directionScale(run.space)
   return current.map((a, i) => Math.fround(a - at.learningRate * (sum[i]! * scale + at.prox * a)))
 }
 

@@ -25,9 +25,9 @@ export function groupAt(group: number, sides: Perturbation['sides']): { k: numbe
   return group === 0 ? { k: 0, sign: 0 } : { k: group - 1, sign: 1 }
 }
 
-/** Length of a step along the integers of a direction, in float32. */
-export function perturbationStep(radius: number, space: Space): number {
-  return Math.fround(radius * directionScale(space))
+/** Length of a step along the integers of a direction, in float32. @param z the direction; read on the sphere alone. */
+export function perturbationStep(radius: number, space: Space, z?: Int8Array): number {
+  return Math.fround(radius * directionScale(space, z))
 }
 
 /** center + step * z, each product and each sum rounded to float32; a negative step is the other side. */
@@ -46,13 +46,13 @@ export function perturbedFactors(
   groups: { from: number; to: number } = { from: 0, to: groupCount(at) },
 ): Float32Array<ArrayBuffer> {
   const dimension = at.center.length
-  const step = perturbationStep(at.radius, run.space)
   const out = new Float32Array((groups.to - groups.from) * dimension)
   let known: { k: number; z: Int8Array } | undefined
   for (let group = groups.from; group < groups.to; group++) {
     const { k, sign } = groupAt(group, at.sides)
     if (sign !== 0 && known?.k !== k) known = { k, z: direction(run.seed, { round: at.round, k }, run.space) }
-    const values = sign === 0 || !known ? at.center : perturb(at.center, known.z, sign * step)
+    const step = known && sign * perturbationStep(at.radius, run.space, known.z)
+    const values = sign === 0 || !known ? at.center : perturb(at.center, known.z, step!)
     out.set(values, (group - groups.from) * dimension)
   }
   return out

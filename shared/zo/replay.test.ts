@@ -36,6 +36,27 @@ describe('replay', () => {
     expect(end.state.finished).toHaveLength(1)
   })
 
+  const moved: ReplaySpec = {
+    ...spec,
+    stages: vectors.moved.stages.map((stage) => {
+      const { space: other, ...own } = stage as typeof stage & { space?: object }
+      return { ...rest, ...own, ...(other ? { space: { ...other, trained: 'factor' } as LoraSpace } : {}) }
+    }),
+  }
+
+  it('meets every state hash over momentum, averages, and a stage of another rank on the sphere', () => {
+    const end = replay(moved, vectors.moved.rounds)
+    expect(stateHash(end.state)).toBe(vectors.moved.rounds.at(-1)?.stateHash)
+    expect(end.state.finished.map(({ length }) => length)).toEqual([150, 375])
+    expect(end.state).not.toHaveProperty('velocity')
+    for (let cut = 0; cut <= 8; cut++) {
+      const half = replay(moved, vectors.moved.rounds.slice(0, cut))
+      const stored = { nextRound: half.nextRound, state: stateFromBytes(stateBytes(half.state)) }
+      expect(stored.state).toEqual(half.state)
+      expect(replay(moved, vectors.moved.rounds.slice(cut), stored)).toEqual(end)
+    }
+  })
+
   it('leads to the same state cold, warm from any round, and through stored bytes', () => {
     const cold = stateHash(replay(spec, vectors.replay.rounds).state)
     for (let cut = 0; cut <= 5; cut++) {
@@ -97,6 +118,66 @@ describe('update rule', () => {
     const next = applyUpdate(state, 3, { coefficients: [0.25], learningRate: 1, prox: 0 }, spec)
     const z = direction(spec.seed, { round: 3, k: 0 }, spec.space)
     expect(Array.from(next.current)).toEqual(Array.from(z, (sign) => -0.25 * sign))
+  })
+})
+
+describe('aggregation', () => {
+  const stage = { directions: 2, grid: 0.5, samplingRate: 0.1 }
+  const reports = [
+    { integers: [10, -4], units: 100 },
+    { integers: [12, -6], units: 100 },
+    { integers: [20, -6], units: 200 },
+    { integers: [1_000_000, 1_000_000], units: 100 },
+    { integers: [8, -5], units: 100 },
+  ]
+
+  it('takes the middle of the datasets, so that one of them moves a coefficient no further than honest ones', () => {
+    // Their own estimates: 0.5, 0.6, 0.5, 50000, 0.4 and -0.2, -0.3, -0.15, 50000, -0.25.
+    const [first, second] = coefficients(reports, stage, { rule: 'median' }) as [number, number]
+    expect(first).toBeCloseTo(0.5, 12)
+    expect(second).toBeCloseTo(-0.2, 12)
+    const even = coefficients(reports.slice(0, 4), stage, { rule: 'median' })
+    expect(even[0]).toBeCloseTo((0.5 + 0.6) / 2, 12)
+    const trimmed = coefficients(reports, stage, { rule: 'trimmed-mean', trim: 1 })
+    expect(trimmed[0]).toBeCloseTo((0.5 + 0.5 + 0.6) / 3, 12)
+    expect(trimmed[1]).toBeCloseTo((-0.25 - 0.2 - 0.15) / 3, 12)
+  })
+
+  it('is the same in any order of the reports', () => {
+    for (const aggregation of [{ rule: 'median' }, { rule: 'trimmed-mean', trim: 2 }] as const)
+      expect(coefficients(reports.toReversed(), stage, aggregation)).toEqual(coefficients(reports, stage, aggregation))
+  })
+
+  it('wants as many reports as its rule needs', () => {
+    expect(() => coefficients(reports.slice(0, 2), stage, { rule: 'median' })).toThrow(RangeError)
+    expect(() => coefficients(reports.slice(0, 4), stage, { rule: 'trimmed-mean', trim: 2 })).toThrow(RangeError)
+  })
+
+  it('normalises what was released to a step of one length', () => {
+    const ghat = coefficients([{ integers: [30, -40], units: 100 }], { ...stage, normalise: true })
+    expect(ghat[0]).toBeCloseTo(0.6 * Math.SQRT2, 12)
+    expect(ghat[1]).toBeCloseTo(-0.8 * Math.SQRT2, 12)
+    expect(coefficients([{ integers: [0, 0], units: 100 }], { ...stage, normalise: true })).toEqual([0, 0])
+  })
+})
+
+describe('momentum', () => {
+  it('is the heavy ball, a gradient at a time', () => {
+    const run = { seed: spec.seed, space: spec.space }
+    let state = initialState(spaceDimension(spec.space))
+    const velocity = new Float64Array(state.current.length)
+    const point = new Float64Array(state.current.length)
+    for (let round = 0; round < 6; round++) {
+      const update = { coefficients: [0.3 - round / 10, 0.1], learningRate: 0.2, prox: 0.05, momentum: 0.9 }
+      state = applyUpdate(state, round, update, run)
+      const z = [0, 1].map((k) => direction(spec.seed, { round, k }, spec.space))
+      for (let i = 0; i < point.length; i++) {
+        const gradient = update.coefficients.reduce((sum, c, k) => sum + c * z[k]![i]!, 0)
+        velocity[i] = 0.9 * velocity[i]! + gradient
+        point[i]! -= 0.2 * (velocity[i]! + 0.05 * point[i]!)
+      }
+    }
+    for (const [i, value] of state.current.entries()) expect(value).toBeCloseTo(point[i]!, 5)
   })
 })
 

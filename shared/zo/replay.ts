@@ -1,8 +1,8 @@
 import { portableKernels, type ZoKernels } from './kernels.ts'
-import { type Stage, stageOf, totalRounds } from './schedule.ts'
+import { type Stage, spaceOfStage, stageOf, totalRounds } from './schedule.ts'
 import { type Space, spaceDimension } from './space.ts'
-import { initialState, isFiniteState, nextStage, stateHash, type TrainedState } from './state.ts'
-import { applyUpdate } from './update.ts'
+import { initialState, isFiniteState, nextStage, settled, stateHash, type TrainedState } from './state.ts'
+import { applyUpdate, withMean } from './update.ts'
 
 export interface ReplaySpec {
   readonly seed: string
@@ -33,7 +33,7 @@ export interface ReplayPoint {
 }
 
 export function replayStart(spec: ReplaySpec): ReplayPoint {
-  return { nextRound: 0, state: initialState(spaceDimension(spec.space)) }
+  return { nextRound: 0, state: initialState(spaceDimension(spaceOfStage(spec, 0))) }
 }
 
 /**
@@ -47,13 +47,19 @@ export function advance(
   kernels: ZoKernels = portableKernels,
 ): ReplayPoint {
   if (closed.round !== point.nextRound) throw new ReplayError('round_out_of_order', closed.round)
-  const { stage, last } = stageOf(spec.stages, closed.round)
+  const { index, stage, step, last } = stageOf(spec.stages, closed.round)
   if (closed.coefficients.length !== stage.directions) throw new ReplayError('wrong_length', closed.round)
-  const update = { coefficients: closed.coefficients, learningRate: stage.learningRate, prox: stage.prox }
-  const state = applyUpdate(point.state, closed.round, update, spec, kernels)
+  const { learningRate, prox, momentum = 0 } = stage
+  const update = { coefficients: closed.coefficients, learningRate, prox, momentum }
+  const run = { seed: spec.seed, space: spaceOfStage(spec, index) }
+  const moved = applyUpdate(point.state, closed.round, update, run, kernels)
+  const state = stage.average ? withMean(moved, step + 1) : moved
   if (!isFiniteState(state)) throw new ReplayError('state_not_finite', closed.round)
-  const isFinal = closed.round + 1 === totalRounds(spec.stages)
-  return { nextRound: closed.round + 1, state: last && !isFinal ? nextStage(state) : state }
+  const nextRound = closed.round + 1
+  if (!last) return { nextRound, state }
+  const isFinal = nextRound === totalRounds(spec.stages)
+  const ended = settled(state)
+  return { nextRound, state: isFinal ? ended : nextStage(ended, spaceDimension(spaceOfStage(spec, index + 1))) }
 }
 
 /**

@@ -1,4 +1,12 @@
 /**
+ * How the entries of a direction are drawn, all with mean 0 and mean square 1 once scaled.
+ * - `rademacher`, the default: signs.
+ * - `binomial`: centred Binomial(32, 1/2), a portable stand-in for the Gaussian: excess kurtosis -1/16, no `exp`, `log` or `cos`.
+ * - `sphere`: the same, put on the sphere of radius sqrt(d), as the theory of DPZero wants it (arXiv 2310.09639).
+ */
+export type Distribution = 'rademacher' | 'binomial' | 'sphere'
+
+/**
  * Where the `lora` space trains: at each site the weight W [inputs, outputs] becomes W + scale * P, with a product P of low
  * rank whose trained factor starts every stage at zero.
  */
@@ -20,6 +28,7 @@ export interface LoraSite {
  */
 export interface LoraSpace {
   readonly kind: 'lora'
+  readonly distribution?: Distribution
   readonly rank: number
   readonly trained: 'factor' | 'core'
   readonly sites: readonly LoraSite[]
@@ -37,6 +46,8 @@ export interface WeightTensor {
  */
 export interface FullSpace {
   readonly kind: 'full'
+  /** Of dense directions; those of low rank are products of signs. */
+  readonly distribution?: Distribution
   readonly directions: { readonly kind: 'dense' } | { readonly kind: 'low-rank'; readonly rank: number }
   readonly tensors: readonly WeightTensor[]
 }
@@ -44,6 +55,7 @@ export interface FullSpace {
 /** As `full`, but only the entries that a bitset keeps are coordinates; see `mask.ts`. */
 export interface PrunedSpace {
   readonly kind: 'pruned'
+  readonly distribution?: Distribution
   readonly tensors: readonly (WeightTensor & { readonly kept: number })[]
   /** SHA-256 of the bitset, in hexadecimal. */
   readonly mask: string
@@ -86,7 +98,35 @@ export function spaceDimension(space: Space): number {
   return segmentLengths(space).reduce((sum, length) => sum + length, 0)
 }
 
-/** Factor by which the integers of `direction` are taken, so that the mean square of an entry is 1. */
-export function directionScale(space: Space): number {
-  return space.kind === 'full' && space.directions.kind === 'low-rank' ? 1 / Math.sqrt(space.directions.rank) : 1
+/** Variance of a centred Binomial(32, 1/2). */
+const BINOMIAL_VARIANCE = 8
+
+/**
+ * Factor by which the integers of a direction are taken, so that the mean square of an entry is 1: one for all directions
+ * of the space, or on the sphere one for each.
+ * @param z the direction; read on the sphere alone.
+ */
+export function directionScale(space: Space, z?: Int8Array): number {
+  if (space.kind === 'full' && space.directions.kind === 'low-rank') return 1 / Math.sqrt(space.directions.rank)
+  switch (space.distribution) {
+    case 'binomial':
+      return 1 / Math.sqrt(BINOMIAL_VARIANCE)
+    case 'sphere':
+      return sphereScale(z)
+    default:
+      return 1
+  }
+}
+
+/** sqrt(d) / |z|: the sum of squares is exact, and quotient and root are rounded once each, the same everywhere. */
+function sphereScale(z: Int8Array | undefined): number {
+  if (!z) throw new RangeError('a direction on the sphere has its own scale')
+  const squares = z.reduce((sum, entry) => sum + entry * entry, 0)
+  return squares === 0 ? 0 : Math.sqrt(z.length / squares)
+}
+
+/** Whether directions are signs or products of signs, which fast kernels make. */
+export function isOfSigns(space: Space): boolean {
+  const isLowRank = space.kind === 'full' && space.directions.kind === 'low-rank'
+  return isLowRank || (space.distribution ?? 'rademacher') === 'rademacher'
 }

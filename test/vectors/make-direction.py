@@ -39,6 +39,16 @@ def signs(seed, stream, tail, n):
     return out[:n]
 
 
+def numbers(seed, tail, n):
+    """Set bits of words, less 16."""
+    value = int(seed, 16)
+    key = [value & MASK, value >> 32, 5, 0]
+    out = []
+    for block in range((n + 3) // 4):
+        out += [bin(w).count("1") - 16 for w in threefry(key, [block] + tail)]
+    return out[:n]
+
+
 def packed(values):
     return "".join("+" if v > 0 else "-" for v in values)
 
@@ -53,37 +63,62 @@ SPACE = {"kind": "lora", "rank": 2, "sites": [
     {"name": "b", "inputs": 5, "outputs": 129, "scale": 0.5}]}
 
 
-def direction(rnd, k):
+RANK_5 = {**SPACE, "rank": 5, "distribution": "sphere"}
+
+
+def direction(rnd, k, space=SPACE):
     out = []
-    for site, s in enumerate(SPACE["sites"]):
-        out += signs(SEED, 1, [site, rnd, k], s["inputs"] * SPACE["rank"])
+    for site, s in enumerate(space["sites"]):
+        n = s["inputs"] * space["rank"]
+        out += numbers(SEED, [site, rnd, k], n) if "distribution" in space else signs(SEED, 1, [site, rnd, k], n)
     return out
 
 
-def state_hash(factors):
-    data = struct.pack("<II", len(factors), len(factors[0]))
-    for f in factors:
+def state_hash(factors, velocity, mean):
+    flags = (1 if velocity else 0) | (2 if mean else 0)
+    data = struct.pack(f"<{2 + len(factors)}I", len(factors), flags, *map(len, factors))
+    for f in factors + [v for v in (velocity, mean) if v]:
         data += struct.pack(f"<{len(f)}f", *f)
     return hashlib.sha256(data).hexdigest()
 
 
-stages = [{"rounds": 3, "learningRate": 0.1, "prox": 0.25, "directions": 3},
-          {"rounds": 2, "learningRate": 0.05, "prox": 0, "directions": 2}]
-d = len(direction(0, 0))
-finished, current, rounds, rnd = [], [0.0] * d, [], 0
-for index, stage in enumerate(stages):
-    for step in range(stage["rounds"]):
-        coefficients = [(7 * rnd + 3 * k - 4) / 9 for k in range(stage["directions"])]
-        total = [0.0] * d
-        for k, c in enumerate(coefficients):
-            total = [t + z * c for t, z in zip(total, direction(rnd, k))]
-        current = [f32(a - stage["learningRate"] * (t + stage["prox"] * a)) for a, t in zip(current, total)]
-        if step == stage["rounds"] - 1 and index < len(stages) - 1:
-            finished.append(current)
-            current = [0.0] * d
-        rounds.append({"round": rnd, "coefficients": coefficients, "stateHash": state_hash(finished + [current])})
-        rnd += 1
+def replayed(stages, space):
+    finished, rounds, rnd = [], [], 0
+    for index, stage in enumerate(stages):
+        own = stage.get("space", space)
+        d = len(direction(0, 0, own))
+        current, velocity, mean = [0.0] * d, None, None
+        for step in range(stage["rounds"]):
+            coefficients = [(7 * rnd + 3 * k - 4) / 9 for k in range(stage["directions"])]
+            total = [0.0] * d
+            for k, c in enumerate(coefficients):
+                z = direction(rnd, k, own)
+                if own.get("distribution") == "sphere":
+                    c = c * math.sqrt(d / sum(x * x for x in z))
+                total = [t + x * c for t, x in zip(total, z)]
+            rate, prox, momentum = stage["learningRate"], stage["prox"], stage.get("momentum", 0)
+            if momentum:
+                velocity = [f32(v + (t + (momentum - 1) * v)) for v, t in zip(velocity or [0.0] * d, total)]
+                total = velocity
+            current = [f32(a - rate * (t + prox * a)) for a, t in zip(current, total)]
+            if stage.get("average"):
+                mean = [f32(m + (a - m) / (step + 1)) for m, a in zip(mean, current)] if mean else current
+            if step == stage["rounds"] - 1:
+                current, velocity, mean = mean or current, None, None
+                if index < len(stages) - 1:
+                    finished.append(current)
+                    current = [0.0] * len(direction(0, 0, stages[index + 1].get("space", space)))
+            rounds.append({"round": rnd, "coefficients": coefficients,
+                           "stateHash": state_hash(finished + [current], velocity, mean)})
+            rnd += 1
+    return {"stages": stages, "rounds": rounds}
 
+
+PLAIN = [{"rounds": 3, "learningRate": 0.1, "prox": 0.25, "directions": 3},
+         {"rounds": 2, "learningRate": 0.05, "prox": 0, "directions": 2}]
+MOVED = [{"rounds": 3, "learningRate": 0.1, "prox": 0.25, "directions": 3, "momentum": 0.9},
+         {"rounds": 3, "learningRate": 0.05, "prox": 0, "directions": 2, "average": True, "space": RANK_5},
+         {"rounds": 2, "learningRate": 0.07, "prox": 0.1, "directions": 2, "momentum": 0.5, "average": True}]
 
 
 # Every kind of space, with SHA-256 of what is too long to be written out. All bytes are little-endian.
@@ -114,14 +149,20 @@ def direction_of(space, rnd, k):
     for segment, n in enumerate(lengths(space)):
         if space["kind"] == "full" and space["directions"]["kind"] == "low-rank":
             out += low_rank(segment, rnd, k, space["tensors"][segment]["shape"], space["directions"]["rank"])
+        elif "distribution" in space:
+            out += numbers(SEED, [segment, rnd, k], n)
         else:
             out += signs(SEED, 1, [segment, rnd, k], n)
     return out
 
 
-def scale_of(space):
+def scale_of(space, z):
     directions = space.get("directions", {})
-    return 1 / math.sqrt(directions["rank"]) if directions.get("kind") == "low-rank" else 1.0
+    if directions.get("kind") == "low-rank":
+        return 1 / math.sqrt(directions["rank"])
+    if space.get("distribution") == "sphere":
+        return math.sqrt(len(z) / sum(x * x for x in z))
+    return 1 / math.sqrt(8) if space.get("distribution") == "binomial" else 1.0
 
 
 def sha(data):
@@ -139,15 +180,17 @@ def plain_floats(n, salt):
 
 def case(name, space):
     d, rnd, radius, count = sum(lengths(space)), 7, 0.0123, 5
-    center, scale = plain_floats(d, 1), scale_of(space)
-    step = f32(radius * scale)
+    center = plain_floats(d, 1)
     z = [direction_of(space, rnd, k) for k in range(count)]
-    two = [[f32(a + f32(sign * step * x)) for a, x in zip(center, z[k])] for k in range(count) for sign in (1, -1)]
+    scales = [scale_of(space, values) for values in z]
+    two = [[f32(a + f32(sign * f32(radius * scales[k]) * x)) for a, x in zip(center, z[k])] for k in range(count) for sign in (1, -1)]
     one = [center] + two[::2]
     coefficients = [(5 * k - 7) / 11 for k in range(count)]
     total = [0.0] * d
+    on_sphere = space.get("distribution") == "sphere"
     for k, c in enumerate(coefficients):
-        total = [t + x * c for t, x in zip(total, z[k])]
+        total = [t + x * (c * scales[k] if on_sphere else c) for t, x in zip(total, z[k])]
+    scale = 1.0 if on_sphere else scales[0]
     updated = [f32(a - 0.03 * (t * scale + 0.2 * a)) for a, t in zip(center, total)]
     return {"name": name, "space": space, "round": rnd, "radius": radius, "dimension": d, "first": z[0][:24],
             "directions": [sha(struct.pack(f"<{d}b", *values)) for values in z],
@@ -193,6 +236,10 @@ cases = [
     case("full of rank 1", {"kind": "full", "directions": {"kind": "low-rank", "rank": 1}, "tensors": TENSORS}),
     case("full of rank 3", {"kind": "full", "directions": {"kind": "low-rank", "rank": 3}, "tensors": TENSORS}),
     case("full of rank 64", {"kind": "full", "directions": {"kind": "low-rank", "rank": 64}, "tensors": TENSORS}),
+    case("lora, binomial", {"kind": "lora", "rank": 4, "trained": "factor", "sites": SITES, "distribution": "binomial"}),
+    case("lora, sphere", {"kind": "lora", "rank": 4, "trained": "factor", "sites": SITES, "distribution": "sphere"}),
+    case("full, binomial", {"kind": "full", "directions": {"kind": "dense"}, "tensors": TENSORS, "distribution": "binomial"}),
+    case("pruned, sphere", {"kind": "pruned", "tensors": pruned, "mask": mask, "distribution": "sphere"}),
     case("pruned", {"kind": "pruned", "tensors": pruned, "mask": mask}),
 ]
 
@@ -203,7 +250,8 @@ print(json.dumps({
     "directions": [{"round": r, "k": k, "signs": packed(direction(r, k))} for r, k in [(0, 0), (0, 1), (1, 0), (4095, 63)]],
     "frozenFactors": [{"stage": t, "site": s, "signs": packed(signs(SEED, 2, [s, t, 0], 2 * SPACE["sites"][s]["outputs"]))}
                       for t, s in [(0, 0), (0, 1), (3, 1)]],
-    "replay": {"stages": stages, "rounds": rounds},
+    "replay": replayed(PLAIN, SPACE),
+    "moved": replayed(MOVED, SPACE),
     "spaces": cases,
     "merges": [merged(33, 70, 3, 200, 65, 0.37), merged(5, 9, 64, 9, 0, -1.5)],
 }, indent=1))

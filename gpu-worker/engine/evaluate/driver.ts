@@ -1,6 +1,6 @@
 import type { Lead } from '../graph/split.ts'
 import type { Bucket } from './bucket.ts'
-import type { EncodedRecord, Output } from './setup.ts'
+import type { EncodedRecord, FinishedStage, Output } from './setup.ts'
 
 /**
  * The vectors of trained coordinates that a call evaluates: perturbed ones, or the center alone. Made when they are needed,
@@ -29,8 +29,8 @@ export const leadOf = ({ graphs, reason }: Bucket): BucketLead => {
 
 /** Evaluates records in one space. A method never knows which. */
 export interface SpaceDriver {
-  /** Moves to a stage: earlier stages merged into the weights in order. */
-  setStage(stage: number, finished: readonly Float32Array[]): Promise<void>
+  /** Moves to a stage that trains where this driver does: earlier stages merged into the weights in order. */
+  setStage(stage: number, finished: readonly FinishedStage[]): Promise<void>
   /** Losses [records, groups], or class logits [records, groups, classes], row-major. Calls must not overlap. */
   run(records: readonly EncodedRecord[], groups: Groups, output: Output): Promise<Float32Array>
   /** How the buckets met so far are run. */

@@ -2,24 +2,39 @@ import type { Runtime } from '../ort.ts'
 import type { BucketLead, Groups, SpaceDriver } from './driver.ts'
 import { LoraDriver } from './lora.ts'
 import { Model } from './model.ts'
-import type { EncodedRecord, EvaluatorSetup, Output } from './setup.ts'
+import {
+  type EncodedRecord,
+  type EvaluatorSetup,
+  finishedStages,
+  type Output,
+  type StageSpace,
+  stageSpaceOf,
+} from './setup.ts'
 import { WeightsDriver } from './weights.ts'
 
 /** Losses of records under groups of trained vectors, in one thread. */
 export class Evaluator {
   readonly #model: Model
-  readonly #driver: SpaceDriver
+  #at: StageSpace
+  #driver: SpaceDriver
 
   /** Reads the model. @throws EngineError where the model, the task or the space do not fit. */
   constructor(runtime: Runtime, setup: EvaluatorSetup) {
     this.#model = new Model(runtime, setup)
-    const { space } = setup
-    this.#driver = space.kind === 'lora' ? new LoraDriver(this.#model, space) : new WeightsDriver(this.#model, space)
+    this.#at = stageSpaceOf(setup, 0)
+    this.#driver = driverOf(this.#model, this.#at)
   }
 
   /** Takes what belongs to a stage and merges the finished ones; sessions are made again when next needed. */
-  setStage(stage: number, finished: readonly Float32Array[]): Promise<void> {
-    return this.#driver.setStage(stage, finished)
+  async setStage(stage: number, finished: readonly Float32Array[]): Promise<void> {
+    const { setup } = this.#model
+    const next = stageSpaceOf(setup, stage)
+    if (next.space !== this.#at.space) {
+      await this.#driver.release()
+      this.#at = next
+      this.#driver = driverOf(this.#model, next)
+    }
+    await this.#driver.setStage(stage, finishedStages(setup, finished))
   }
 
   /** Losses [records, groups], or class logits [records, groups, classes], row-major. Calls must not overlap. */
@@ -37,4 +52,9 @@ export class Evaluator {
     await this.#driver.release()
     this.#model.release()
   }
+}
+
+function driverOf(model: Model, at: StageSpace): SpaceDriver {
+  const { space, mask } = at
+  return space.kind === 'lora' ? new LoraDriver(model, space) : new WeightsDriver(model, { space, mask })
 }

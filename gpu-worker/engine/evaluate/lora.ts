@@ -11,13 +11,13 @@ import { coreFactor, singularBases } from './bases.ts'
 import { Bucket } from './bucket.ts'
 import { blocks, byKey, mostMembers, ranges } from './chunks.ts'
 import { type BucketLead, type Groups, leadOf, type SpaceDriver } from './driver.ts'
-import { type LeftBases, layOut } from './factors.ts'
+import { layOut } from './factors.ts'
 import type { Feeds } from './feeds.ts'
 import { filledUp } from './filled.ts'
 import type { Model } from './model.ts'
 import { PerturbedVectors } from './perturbed.ts'
 import { PrefixCache } from './prefix-cache.ts'
-import { type EncodedRecord, type Output, valuesPerGroup } from './setup.ts'
+import { type EncodedRecord, type FinishedStage, type Output, valuesPerGroup } from './setup.ts'
 import { Shelf } from './shelf.ts'
 
 /** Records whose boundaries are held while the groups pass over them: each block makes the perturbed factors again. */
@@ -41,7 +41,8 @@ export class LoraDriver implements SpaceDriver {
   readonly #cache: PrefixCache
   readonly #vectors: PerturbedVectors
   readonly #shelf: Shelf
-  readonly #bases: { left: LeftBases; right: readonly Float32Array[] } | undefined
+  /** Singular bases by rank. */
+  readonly #bases = new Map<number, SiteBases>()
   /** By site: whether a product's weights stay as they are, so that finished stages go beside them. */
   readonly #keeps: readonly boolean[]
   #merged: Graph
@@ -57,11 +58,10 @@ export class LoraDriver implements SpaceDriver {
     this.#merged = model.graph
     const sites = sitesOf(model.graph, space)
     this.#keeps = sites.map(({ products }) => products.some(({ stays }) => stays))
-    this.#bases = space.trained === 'core' ? basesOf(sites, space) : undefined
     this.#frozen = this.#frozenAt(0, [])
   }
 
-  async setStage(stage: number, finished: readonly Float32Array[]): Promise<void> {
+  async setStage(stage: number, finished: readonly FinishedStage[]): Promise<void> {
     await this.release()
     // Sessions of the stage before are closed: nothing reads its merged weights any more.
     this.#model.release()
@@ -136,7 +136,7 @@ export class LoraDriver implements SpaceDriver {
 
   #factors(bucket: Bucket, vectors: readonly Float32Array[]): Feeds {
     const { runtime } = this.#model
-    const laid = layOut(bucket.graphs.factors, this.#space, vectors, this.#bases?.left)
+    const laid = layOut(bucket.graphs.factors, this.#space, vectors, this.#basesOf(this.#space)?.left)
     return Object.fromEntries(
       laid.map(({ name, values, dims }) => [name, new runtime.Tensor('float32', values, dims)] as const),
     )
@@ -154,54 +154,60 @@ export class LoraDriver implements SpaceDriver {
   }
 
   /** The factor beside the trained one, of each site; where weights stay as they are, earlier stages too. */
-  #frozenAt(stage: number, finished: readonly Float32Array[]): Frozen[] {
-    const { seed } = this.#model.setup
-    const valuesAt = (at: number, site: number): ArrayLike<number> =>
-      this.#bases?.right[site] ?? frozenFactor(seed, { stage: at, site }, this.#space)
+  #frozenAt(stage: number, finished: readonly FinishedStage[]): Frozen[] {
     return this.#space.sites.map(({ scale }, index) => {
       const beside = this.#keeps[index] ? finished : []
-      const earlier = beside.map((trained, at): EarlierFactor => {
-        return { factor: this.#leftFactor(trained, index), values: valuesAt(at, index) }
-      })
-      return { index, values: valuesAt(stage, index), rank: this.#space.rank, scale, earlier }
+      const earlier = beside.map((each, at) => this.#earlier(each, at, index))
+      return { index, values: this.#right(this.#space, stage, index), rank: this.#space.rank, scale, earlier }
     })
   }
 
-  /** A of one site, [inputs, rank]. */
-  #leftFactor(trained: Float32Array, site: number): Float32Array {
-    const offset = segmentOffsets(this.#space)[site]!
-    const part = trained.subarray(offset, offset + segmentLengths(this.#space)[site]!)
-    const basis = this.#bases?.left?.[site]
-    return basis ? coreFactor(basis, part, this.#space.rank) : part
+  /** The frozen factor [rank, outputs] of one site. */
+  #right(space: LoraSpace, stage: number, site: number): ArrayLike<number> {
+    const { seed } = this.#model.setup
+    return this.#basesOf(space)?.right[site] ?? frozenFactor(seed, { stage, site }, space)
+  }
+
+  /** What a finished stage left at one site. */
+  #earlier({ space, trained }: FinishedStage, stage: number, site: number): EarlierFactor {
+    if (space.kind !== 'lora') throw new EngineError('site_mismatch', 'all stages of a run train in one kind of space')
+    const offset = segmentOffsets(space)[site]!
+    const part = trained.subarray(offset, offset + segmentLengths(space)[site]!)
+    const basis = this.#basesOf(space)?.left[site]
+    return {
+      factor: basis ? coreFactor(basis, part, space.rank) : part,
+      values: this.#right(space, stage, site),
+      rank: space.rank,
+      scale: space.sites[site]!.scale,
+    }
+  }
+
+  /** Singular bases of the base weights, where cores are trained; found once for each rank. */
+  #basesOf(space: LoraSpace): SiteBases | undefined {
+    if (space.trained === 'factor') return undefined
+    const known = this.#bases.get(space.rank)
+    if (known) return known
+    const bases = singularBasesOf(sitesOf(this.#model.graph, space), space)
+    this.#bases.set(space.rank, bases)
+    return bases
   }
 
   /** The graph with finished stages merged into the weights that do not stay as they are, in order of stage. */
-  #mergedGraph(finished: readonly Float32Array[]): Graph {
+  #mergedGraph(finished: readonly FinishedStage[]): Graph {
     const merged = this.#model.graph.clone()
-    const { seed } = this.#model.setup
     sitesOf(merged, this.#space).forEach((site, index) => {
+      const stages = finished.map((each, stage) => this.#earlier(each, stage, index))
       let from = 0
       site.products.forEach((product, part) => {
         const { inputs, outputs } = product
         if (!product.stays) {
           const weight = matrixOf(product)
-          finished.forEach((trained, stage) => {
-            const right = this.#bases?.right[index] ?? frozenFactor(seed, { stage, site: index }, this.#space)
-            mergeProduct(weight, outputs, {
-              left: this.#leftFactor(trained, index),
-              right,
-              rank: this.#space.rank,
-              scale: this.#space.sites[index]!.scale,
-              columns: site.outputs,
-              from,
-            })
-          })
-          setWeight(
-            merged,
-            site,
-            part,
-            merged.addFloats(`sotto.site${index}.${part}.merged`, [inputs, outputs], weight),
-          )
+          for (const { factor, values, rank, scale } of stages) {
+            const right = values as Int8Array | Float32Array
+            mergeProduct(weight, outputs, { left: factor, right, rank, scale, columns: site.outputs, from })
+          }
+          const name = `sotto.site${index}.${part}.merged`
+          setWeight(merged, site, part, merged.addFloats(name, [inputs, outputs], weight))
         }
         from += outputs
       })
@@ -226,7 +232,13 @@ function setWeight(graph: Graph, site: Site, part: number, name: string): void {
   graph.tidy()
 }
 
-function basesOf(sites: readonly Site[], space: LoraSpace): { left: Float32Array[]; right: Float32Array[] } {
+/** By site. */
+interface SiteBases {
+  readonly left: readonly Float32Array[]
+  readonly right: readonly Float32Array[]
+}
+
+function singularBasesOf(sites: readonly Site[], space: LoraSpace): SiteBases {
   const bases = sites.map((site) => {
     if (!site.products.every(({ isFloat }) => isFloat))
       throw new EngineError('site_mismatch', `site ${site.name} is quantised and has no singular bases: train a factor`)

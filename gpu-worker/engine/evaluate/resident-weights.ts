@@ -18,6 +18,7 @@ import type { Groups } from './driver.ts'
 import { runFailure } from './failure.ts'
 import type { Feeds } from './feeds.ts'
 import type { Model } from './model.ts'
+import type { FinishedStage } from './setup.ts'
 import type { TrainedWeights } from './trained-weights.ts'
 
 /**
@@ -40,14 +41,14 @@ export class ResidentWeights implements TrainedWeights {
     this.#space = space
   }
 
-  async load(finished: readonly Float32Array[]): Promise<void> {
+  async load(finished: readonly FinishedStage[]): Promise<void> {
     const { tensors } = this.#space
     const zero = this.#parts(new Float32Array(segmentLengths(this.#space).reduce((sum, length) => sum + length, 0)))
     const base = tensors.map((tensor) => {
       return new this.#model.runtime.Tensor('float32', floatsOf(weightOf(this.#model.graph, tensor)), tensor.shape)
     })
     this.#replaceBase(await this.#sum(base, zero))
-    for (const trained of finished) this.#replaceBase(await this.#sum(this.#base, this.#parts(trained)))
+    for (const { trained } of finished) this.#replaceBase(await this.#sum(this.#base, this.#parts(trained)))
   }
 
   async setCenter(trained: Float32Array): Promise<void> {
@@ -60,8 +61,11 @@ export class ResidentWeights implements TrainedWeights {
     const { k, sign } = groups.at(group)
     if (sign === 0) return this.#feeds(this.#center)
     const { step } = await this.#open()
-    const length = Float32Array.of(sign * perturbationStep(groups.radius, this.#space))
-    const directions = this.#directionFeeds({ round: groups.round, k })
+    const at = { round: groups.round, k }
+    const { directions: kind } = this.#space
+    const z = kind.kind === 'dense' ? direction(this.#model.setup.seed, at, this.#space) : undefined
+    const length = Float32Array.of(sign * perturbationStep(groups.radius, this.#space, z))
+    const directions = z ? this.#denseFeeds(z) : this.#lowRankFeeds(at)
     const feeds = Object.fromEntries(this.#center.map((tensor, segment) => [`w${segment}`, tensor]))
     const made = await run(step, {
       ...feeds,
@@ -116,30 +120,32 @@ export class ResidentWeights implements TrainedWeights {
     return base.map((_, segment) => made[`out${segment}`]!)
   }
 
-  #directionFeeds(at: { round: number; k: number }): Feeds {
+  /** U and V of every tensor. */
+  #lowRankFeeds(at: { round: number; k: number }): Feeds {
     const { Tensor } = this.#model.runtime
     const { seed } = this.#model.setup
-    const { directions, tensors } = this.#space
-    if (directions.kind === 'low-rank') {
-      const { rank } = directions
-      return Object.fromEntries(
-        tensors.flatMap((tensor, segment) => {
-          const { left, right } = lowRankFactors(seed, { ...at, segment }, { tensor, rank })
-          const { rows, columns } = matrixShape(tensor)
-          return [
-            [`u${segment}`, new Tensor('float32', Float32Array.from(left), [rows, rank])],
-            [`v${segment}`, new Tensor('float32', Float32Array.from(right), [rank, columns])],
-          ]
-        }),
-      )
-    }
-    const z = direction(seed, at, this.#space)
+    const { tensors } = this.#space
+    const rank = rankOf(this.#space)
+    return Object.fromEntries(
+      tensors.flatMap((tensor, segment) => {
+        const { left, right } = lowRankFactors(seed, { ...at, segment }, { tensor, rank })
+        const { rows, columns } = matrixShape(tensor)
+        return [
+          [`u${segment}`, new Tensor('float32', Float32Array.from(left), [rows, rank])],
+          [`v${segment}`, new Tensor('float32', Float32Array.from(right), [rank, columns])],
+        ]
+      }),
+    )
+  }
+
+  /** z of every tensor, a byte an entry. */
+  #denseFeeds(z: Int8Array): Feeds {
     const offsets = segmentOffsets(this.#space)
     const lengths = segmentLengths(this.#space)
     return Object.fromEntries(
-      tensors.map(({ shape }, segment) => {
+      this.#space.tensors.map(({ shape }, segment) => {
         const part = z.slice(offsets[segment]!, offsets[segment]! + lengths[segment]!)
-        return [`z${segment}`, new Tensor('int8', part, shape)] as const
+        return [`z${segment}`, new this.#model.runtime.Tensor('int8', part, shape)] as const
       }),
     )
   }
@@ -153,6 +159,8 @@ export class ResidentWeights implements TrainedWeights {
     return this.#sessions
   }
 }
+
+const rankOf = ({ directions }: FullSpace): number => (directions.kind === 'low-rank' ? directions.rank : 0)
 
 const OPSET = 18n
 

@@ -3,16 +3,27 @@ import type { Device, EngineLimits } from '../device/index.ts'
 import type { Variant } from '../graph/file.ts'
 import type { EncodedRecord, Outputs } from '../task/record.ts'
 
+/** Where a stage trains. */
+export interface StageSpace {
+  readonly space: Space
+  /** Bitset of a `pruned` space. */
+  readonly mask: Uint8Array | undefined
+}
+
+/** A finished stage: its trained vector, in its own space. */
+export interface FinishedStage extends StageSpace {
+  readonly trained: Float32Array
+}
+
 /** What an evaluator needs to know of a run. */
-export interface EvaluatorSetup {
+export interface EvaluatorSetup extends StageSpace {
   readonly modelDir: string
   readonly variant: Variant | undefined
   readonly outputs: Outputs
   /** P of each bucket: positions whose logits count. */
   readonly positions: ReadonlyMap<number, number>
-  readonly space: Space
-  /** Bitset of a `pruned` space. */
-  readonly mask: Uint8Array | undefined
+  /** Where the stages after the first train, one by one; left out: all where the first does. */
+  readonly later?: readonly StageSpace[]
   /** Public seed of the run. */
   readonly seed: string
   readonly padToken: number
@@ -22,6 +33,20 @@ export interface EvaluatorSetup {
   /** Whether float16 matrices stay as they are in memory. */
   readonly keepsHalves: boolean
   readonly limits: EngineLimits
+}
+
+/** Where a stage trains. */
+export function stageSpaceOf(setup: Pick<EvaluatorSetup, 'space' | 'mask' | 'later'>, stage: number): StageSpace {
+  const { space, mask, later } = setup
+  return stage === 0 || !later ? { space, mask } : (later[stage - 1] ?? { space, mask })
+}
+
+/** Trained vectors of the stages before `stage`, each with its space. */
+export function finishedStages(
+  setup: Pick<EvaluatorSetup, 'space' | 'mask' | 'later'>,
+  finished: readonly Float32Array[],
+): FinishedStage[] {
+  return finished.map((trained, stage) => ({ ...stageSpaceOf(setup, stage), trained }))
 }
 
 export type { EncodedRecord }

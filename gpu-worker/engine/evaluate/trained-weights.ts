@@ -1,20 +1,35 @@
-import type { FullSpace, PrunedSpace } from '../../../shared/zo/index.ts'
+import { type FullSpace, type PrunedSpace, segmentLengths, segmentOffsets } from '../../../shared/zo/index.ts'
 import { weightInput, weightOf } from '../graph/stage.ts'
 import { floatsOf } from '../graph/tensor.ts'
 import type { Groups } from './driver.ts'
 import type { Feeds } from './feeds.ts'
 import type { Model } from './model.ts'
-import { WeightMemory } from './weight-memory.ts'
+import type { FinishedStage } from './setup.ts'
+import { keptOf, WeightMemory } from './weight-memory.ts'
 
 /** Trained weights wherever they lie, as inputs of the tail. */
 export interface TrainedWeights {
   /** The weights that a stage begins with: the model's plus finished stages, in order, each sum rounded once. */
-  load(finished: readonly Float32Array[]): Promise<void>
+  load(finished: readonly FinishedStage[]): Promise<void>
   /** The weights around which a round perturbs. */
   setCenter(trained: Float32Array): Promise<void>
   /** The weights of one group of a round; good until the next call. */
   perturbed(groups: Groups, group: number): Promise<Feeds>
   release(): Promise<void>
+}
+
+/**
+ * Adds a finished stage to weights, each sum rounded once. Stages of one run train the same tensors, whatever entries of them.
+ * @throws EngineError `wrong_mask`
+ */
+function mergeStage(weights: readonly Float32Array[], { space, mask, trained }: FinishedStage): void {
+  const kept = space.kind === 'pruned' ? keptOf(space, mask) : undefined
+  const lengths = segmentLengths(space)
+  segmentOffsets(space).forEach((offset, segment) => {
+    const weight = weights[segment]!
+    const indices = kept?.[segment]
+    for (let i = 0; i < lengths[segment]!; i++) weight[indices ? indices[i]! : i]! += trained[offset + i]!
+  })
 }
 
 /** Weights in the memory of the host, which the CPU provider reads in place. */
@@ -24,10 +39,10 @@ export class HostWeights implements TrainedWeights {
   readonly #memory: WeightMemory
   readonly #feeds: Readonly<Record<'out' | 'other', Feeds>>
 
-  constructor(model: Model, space: FullSpace | PrunedSpace) {
+  constructor(model: Model, { space, mask }: { space: FullSpace | PrunedSpace; mask: Uint8Array | undefined }) {
     this.#model = model
     this.#space = space
-    this.#memory = new WeightMemory(space, { seed: model.setup.seed, mask: model.setup.mask })
+    this.#memory = new WeightMemory(space, { seed: model.setup.seed, mask })
     const feedsOf = (side: 'out' | 'other'): Feeds => {
       const weights = this.#memory.weights(side)
       return Object.fromEntries(
@@ -39,11 +54,12 @@ export class HostWeights implements TrainedWeights {
     this.#feeds = { out: feedsOf('out'), other: feedsOf('other') }
   }
 
-  async load(finished: readonly Float32Array[]): Promise<void> {
-    this.#space.tensors.forEach((tensor, segment) => {
-      this.#memory.setBase(segment, floatsOf(weightOf(this.#model.graph, tensor)))
+  async load(finished: readonly FinishedStage[]): Promise<void> {
+    const bases = this.#space.tensors.map((tensor) => floatsOf(weightOf(this.#model.graph, tensor)))
+    for (const stage of finished) mergeStage(bases, stage)
+    bases.forEach((base, segment) => {
+      this.#memory.setBase(segment, base)
     })
-    for (const trained of finished) this.#memory.merge(trained)
   }
 
   async setCenter(trained: Float32Array): Promise<void> {

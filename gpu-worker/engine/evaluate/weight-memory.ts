@@ -1,6 +1,8 @@
 import {
+  direction,
   elementsOf,
   type FullSpace,
+  isOfSigns,
   keptIndices,
   MaskError,
   type PrunedSpace,
@@ -91,11 +93,6 @@ export class WeightMemory {
     this.#segments[segment]!.base.set(values)
   }
 
-  /** Adds a finished stage to the base, each sum rounded once. */
-  merge(trained: Float32Array): void {
-    for (const segment of this.#segments) this.#add(segment, segment.base, trained)
-  }
-
   /** The weights around which a round perturbs: base plus trained vector. */
   setCenter(trained: Float32Array): void {
     this.#pair = undefined
@@ -117,6 +114,10 @@ export class WeightMemory {
       this.#pair = undefined
       return 'out'
     }
+    if (!isOfSigns(this.#space)) {
+      this.#perturbByNumbers(groups, { round, k }, sign)
+      return 'out'
+    }
     if (sign < 0 && this.#pair?.k === k && this.#pair.round === round) return 'other'
     const step = perturbationStep(groups.radius, this.#space)
     const isPair = sign > 0 && group + 1 < groups.count && isOtherSide(groups, group)
@@ -133,6 +134,18 @@ export class WeightMemory {
     })
     this.#pair = isPair && !this.#room && this.#space.kind === 'full' ? { round, k } : undefined
     return 'out'
+  }
+
+  /** Directions that no kernel makes: as `perturb` of shared/zo. */
+  #perturbByNumbers({ radius }: Groups, at: { round: number; k: number }, sign: number): void {
+    const z = direction(this.#seed, at, this.#space)
+    const step = sign * perturbationStep(radius, this.#space, z)
+    for (const { out, center, kept, trained, from } of this.#segments) {
+      for (let i = 0; i < trained.length; i++) {
+        const entry = kept ? kept[i]! : i
+        out[entry] = center[entry]! + Math.fround(step * z[from + i]!)
+      }
+    }
   }
 
   #add({ kept, trained, from }: Segment, target: Float32Array, vector: Float32Array): void {
@@ -157,8 +170,8 @@ function isOtherSide(groups: Groups, group: number): boolean {
   return next.k === here.k && next.sign === -1
 }
 
-/** @throws EngineError `wrong_mask` */
-function keptOf(space: PrunedSpace, mask: Uint8Array | undefined): Uint32Array[] {
+/** Indices of the kept entries of each tensor. @throws EngineError `wrong_mask` */
+export function keptOf(space: PrunedSpace, mask: Uint8Array | undefined): Uint32Array[] {
   if (!mask) throw new EngineError('wrong_mask', 'a pruned space needs its mask')
   try {
     return keptIndices(mask, space)

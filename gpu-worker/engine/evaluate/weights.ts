@@ -8,7 +8,7 @@ import { filledUp } from './filled.ts'
 import type { Model } from './model.ts'
 import { PrefixCache } from './prefix-cache.ts'
 import { ResidentWeights } from './resident-weights.ts'
-import { type EncodedRecord, type Output, valuesPerGroup } from './setup.ts'
+import { type EncodedRecord, type FinishedStage, type Output, valuesPerGroup } from './setup.ts'
 import { Shelf } from './shelf.ts'
 import { HostWeights, type TrainedWeights } from './trained-weights.ts'
 
@@ -26,20 +26,20 @@ export class WeightsDriver implements SpaceDriver {
   readonly #shelf: Shelf
   readonly #weights: TrainedWeights
   /** Finished stages that are not part of the weights yet. */
-  #unloaded: readonly Float32Array[] | undefined = []
+  #unloaded: readonly FinishedStage[] | undefined = []
 
   /** @throws EngineError where the space does not fit the model, or memory does not hold its weights. */
-  constructor(model: Model, space: FullSpace | PrunedSpace) {
+  constructor(model: Model, { space, mask }: { space: FullSpace | PrunedSpace; mask: Uint8Array | undefined }) {
     this.#model = model
     this.#space = space
     this.#cache = new PrefixCache(model.setup.cacheBytes)
     this.#shelf = new Shelf(model.setup.limits.buckets)
     for (const tensor of space.tensors) weightOf(model.graph, tensor)
     const isResident = model.setup.device === 'webgpu' && space.kind === 'full'
-    this.#weights = isResident ? new ResidentWeights(model, space) : new HostWeights(model, space)
+    this.#weights = isResident ? new ResidentWeights(model, space) : new HostWeights(model, { space, mask })
   }
 
-  async setStage(_stage: number, finished: readonly Float32Array[]): Promise<void> {
+  async setStage(_stage: number, finished: readonly FinishedStage[]): Promise<void> {
     this.#unloaded = finished
     // Weights before the first trained one stand as they were, but what is kept of them belongs to no other run.
     this.#cache.clear()

@@ -81,11 +81,13 @@ export interface Frozen {
   readonly earlier: readonly EarlierFactor[]
 }
 
-/** The product A V of a finished stage, before its scale. */
+/** The product A V of a finished stage, before its scale; the rank is its own. */
 export interface EarlierFactor {
   /** Row-major [inputs, rank]. */
   readonly factor: Float32Array
   readonly values: ArrayLike<number>
+  readonly rank: number
+  readonly scale: number
 }
 
 /** Adds t (scale V) to the product, after its bias, so that what does not depend on a group stays out of the tail. */
@@ -159,16 +161,17 @@ function projections(
 }
 
 /** Adds a finished stage to the products of a site whose weights stay as they are, as a constant side branch. */
-function addEarlier(graph: Graph, site: Site, frozen: Frozen, made: { factor: Float32Array; name: string }): void {
+function addEarlier(graph: Graph, site: Site, earlier: EarlierFactor, name: string): void {
   if (!site.products.some(({ stays }) => stays)) return
   const x = site.products[0]!.input
-  const a = graph.addFloats(`${made.name}.a`, [site.inputs, frozen.rank], made.factor)
-  const dims = [...graph.dimsOf(x).slice(0, -1), frozen.rank]
-  const t = graph.add('MatMul', [x, a], { name: `${made.name}.projection`, dims })
-  const values = scaledFactors(site, frozen)
+  const { rank } = earlier
+  const a = graph.addFloats(`${name}.a`, [site.inputs, rank], earlier.factor)
+  const dims = [...graph.dimsOf(x).slice(0, -1), rank]
+  const t = graph.add('MatMul', [x, a], { name: `${name}.projection`, dims })
+  const values = scaledFactors(site, earlier)
   site.products.forEach((product, part) => {
     if (!product.stays) return
-    addSide(graph, product, { t, values: values[part]!, rank: frozen.rank, name: `${made.name}.${part}` })
+    addSide(graph, product, { t, values: values[part]!, rank, name: `${name}.${part}` })
   })
 }
 
@@ -186,12 +189,7 @@ export function addSideBranch(graph: Graph, site: Site, frozen: Frozen, layout: 
   graph.dims.set(factor, layout === 'stacked' ? [1, site.inputs, rank] : [site.inputs, rank])
   const { t, joined } = projections(graph, site, { name, factor, rank, layout })
   frozen.earlier.forEach((earlier, stage) => {
-    addEarlier(
-      graph,
-      site,
-      { ...frozen, values: earlier.values },
-      { factor: earlier.factor, name: `${name}.stage${stage}` },
-    )
+    addEarlier(graph, site, earlier, `${name}.stage${stage}`)
   })
   const values = scaledFactors(site, frozen)
   const sums = site.products.flatMap((product, part) => {

@@ -10,6 +10,7 @@ import {
   type FullSpace,
   groupAt,
   groupCount,
+  isOfSigns,
   type LoraSpace,
   perturb,
   perturbationStep,
@@ -72,30 +73,34 @@ function perturbed(space: Space, center: Float32Array, at: { seed: string; round
   return out
 }
 
-describeVectors('WebAssembly', {
-  direction: (seed, at, space) => {
-    if (space.kind !== 'full' || space.directions.kind === 'dense')
-      return new VectorKernels({ seed, space }).direction(at)
-    // The integers of a low-rank direction, as steps of one from zero.
-    return Int8Array.from(perturbed(space, new Float32Array(spaceDimension(space)), { seed, ...at }, 1))
+describeVectors(
+  'WebAssembly',
+  {
+    direction: (seed, at, space) => {
+      if (space.kind !== 'full' || space.directions.kind === 'dense')
+        return new VectorKernels({ seed, space }).direction(at)
+      // The integers of a low-rank direction, as steps of one from zero.
+      return Int8Array.from(perturbed(space, new Float32Array(spaceDimension(space)), { seed, ...at }, 1))
+    },
+    perturbedFactors: (at, run) => {
+      const step = perturbationStep(at.radius, run.space)
+      const groups = Array.from({ length: groupCount(at) }, (_, group) => {
+        const { k, sign } = groupAt(group, at.sides)
+        return sign === 0
+          ? at.center
+          : perturbed(run.space, at.center, { seed: run.seed, round: at.round, k }, sign * step)
+      })
+      const all = new Float32Array(groups.length * at.center.length)
+      groups.forEach((group, g) => {
+        all.set(group, g * group.length)
+      })
+      return all
+    },
+    update: wasmKernels.update,
+    mergeProduct,
   },
-  perturbedFactors: (at, run) => {
-    const step = perturbationStep(at.radius, run.space)
-    const groups = Array.from({ length: groupCount(at) }, (_, group) => {
-      const { k, sign } = groupAt(group, at.sides)
-      return sign === 0
-        ? at.center
-        : perturbed(run.space, at.center, { seed: run.seed, round: at.round, k }, sign * step)
-    })
-    const all = new Float32Array(groups.length * at.center.length)
-    groups.forEach((group, g) => {
-      all.set(group, g * group.length)
-    })
-    return all
-  },
-  update: wasmKernels.update,
-  mergeProduct,
-})
+  isOfSigns,
+)
 
 const seed = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((value) => value.toString(16).padStart(16, '0'))
 const at = fc.record({ seed, round: fc.nat(1e6), k: fc.nat(4095), segment: fc.nat(3) })

@@ -1,4 +1,5 @@
 import {
+  isOfSigns,
   matrixShape,
   type Space,
   STREAMS,
@@ -75,6 +76,7 @@ export class VectorKernels {
   readonly #seed: string
 
   constructor(run: { readonly seed: string; readonly space: Space }) {
+    if (!isOfSigns(run.space)) throw new RangeError('the kernels make directions of signs')
     const dimension = spaceDimension(run.space)
     const lengths = segmentLengths(run.space)
     this.#seed = run.seed

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import {
   directionScale,
+  isOfSigns,
   matrixShape,
+  portableKernels,
   type Space,
   segmentLengths,
   type Update,
@@ -81,6 +83,7 @@ function updateLowRank(segment: number, { current, out }: Vectors, shape: LowRan
 export const wasmKernels: ZoKernels = {
   update: (current, at, run) => {
     const { space } = run
+    if (!isOfSigns(space)) return portableKernels.update(current, at, run)
     const out = new Float32Array(current.length)
     const updateDense = denseUpdate(at, run)
     let offset = 0
