@@ -11,6 +11,25 @@ export {
   perturbedFactors,
 } from './perturb.ts'
 export {
+  type Keep,
+  type KeepSchedule,
+  keepRateAt,
+  maskFromScores,
+  type Order,
+  overlapShare,
+  PRUNING_ROUNDS,
+  type Pruned,
+  PruningError,
+  type PruningErrorCode,
+  pruningDirection,
+  QUERIES_MAX,
+  RANK_WEIGHT_STEP,
+  randomScores,
+  rankWeights,
+  requireKeep,
+  type Scope,
+} from './pruning/index.ts'
+export {
   advance,
   type ClosedRound,
   ReplayError,
