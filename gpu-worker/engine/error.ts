@@ -29,6 +29,7 @@ export type EngineErrorCode =
   | 'unknown_label'
   | 'wrong_mask'
   | 'no_classes'
+  | 'no_score'
   | 'no_room'
   | 'out_of_memory'
   | 'device_lost'

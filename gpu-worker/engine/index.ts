@@ -11,4 +11,20 @@ export {
 } from './examine.ts'
 export { type Variant, variantsOf } from './graph/file.ts'
 export { inspectModel, type ModelInspection, type ModelSite, type ModelTask } from './inspect.ts'
+export {
+  FORWARD_DEFAULTS,
+  type ForwardSettings,
+  forwardRuns,
+  layersOfWeights,
+  type PrunedModel,
+  pruneModel,
+  SCORES,
+  type ScoreKind,
+  type ScoreOptions,
+  type Scores,
+  type Slopes,
+  scoreWeights,
+  type Verification,
+  verifyMask,
+} from './pruning/index.ts'
 export type { EncodedRecord } from './task/index.ts'

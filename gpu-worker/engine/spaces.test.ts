@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import {
+  direction,
   elementsOf,
   type FullSpace,
   groupAt,
   groupCount,
+  keptIndices,
   type LoraSpace,
+  maskFromScores,
   maskHash,
   maskOf,
   type Perturbation,
@@ -20,11 +23,12 @@ import { singularBases } from './evaluate/bases.ts'
 import type { Groups } from './evaluate/driver.ts'
 import { Evaluator } from './evaluate/evaluator.ts'
 import { Model } from './evaluate/model.ts'
-import type { EvaluatorSetup, StageSpace } from './evaluate/setup.ts'
+import type { EvaluatorSetup, EvaluatorSetup, StageSpace } from './evaluate/setup.ts'
+import { WeightMemory } from './evaluate/weight-memory.ts'
 import { findHead } from './graph/head.ts'
 import { matrixOf } from './graph/products.ts'
 import { findSites } from './graph/sites.ts'
-import { dimsOf } from './graph/tensor.ts'
+import { dimsOf, floatsOf } from './graph/tensor.ts'
 import { loadRuntime } from './ort.ts'
 import type { EncodedRecord } from './task/index.ts'
 
@@ -161,6 +165,41 @@ describe.each(models.map((model) => [model.name, model] as const))('%s', (_, mod
     const other = setupOf(model, { ...space, mask: '0'.repeat(64) }, mask)
     expect(() => new Evaluator(runtime, other)).toThrow(expect.objectContaining({ code: 'wrong_mask' }))
     expect(() => new Evaluator(runtime, setupOf(model, space))).toThrow(expect.objectContaining({ code: 'wrong_mask' }))
+  })
+
+  it('masked perturbation writes to a copy, so pruning does nothing: not here', async () => {
+    // A defect of the published code of DP-ZOPO, whose masked weights were a copy that no forward pass read.
+    const scores = tensors.map((tensor) => floatsOf(graph.constants.get(tensor.name)!))
+    const { mask, space } = maskFromScores(scores, tensors, { keep: 0.02, order: 'highest', scope: 'layer' })
+    const setup = setupOf(model, space, mask)
+    const still = { ...around(space, 1), center: new Float32Array(spaceDimension(space)) }
+    const [plus, minus] = split(transposed(await losses(setup, model, still), 2), 2)
+    const [base] = await atPoints(model, dense, [new Float32Array(spaceDimension(dense))])
+    const moved = { ...still, center: still.center.map(() => 0.05), directions: 0, sides: 'one' } as const
+    const made = [plus!, minus!, await losses(setup, model, moved)]
+    for (const row of made) expect(row).not.toEqual(base)
+    expect(plus).not.toEqual(minus)
+    expect(await losses(setup, model, { ...still, directions: 0, sides: 'one' })).toEqual(base)
+
+    const memory = new WeightMemory(space, { seed, mask })
+    scores.forEach((values, t) => {
+      memory.setBase(t, values)
+    })
+    memory.setCenter(still.center)
+    const kept = keptIndices(mask, space)
+    const z = direction(seed, { round: still.round, k: 0 }, space)
+    const offsets = segmentOffsets(space)
+    const step = Math.fround(still.radius)
+    for (const [group, sign] of [1, -1].entries()) {
+      const read = memory.weights(memory.perturb(groupsOf(still), group))
+      scores.forEach((values, t) => {
+        const wanted = values.slice()
+        kept[t]!.forEach((index, i) => {
+          wanted[index] = values[index]! + Math.fround(sign * step * z[offsets[t]! + i]!)
+        })
+        expect(read[t]).toEqual(wanted)
+      })
+    }
   })
 
   it.each([1, 9])('lora, a trained core between singular bases, %i directions: W + scale U R V', async (directions) => {
