@@ -5,7 +5,7 @@ import { RunError } from './failure.ts'
  * Writes a result to a file, or to standard output where none is named.
  * @throws RunError if the file cannot be written
  */
-export const writeResult = (content: string, file?: string): void => {
+export const writeResult = (content: string | Uint8Array, file?: string): void => {
   if (file === undefined) {
     process.stdout.write(content)
     return

@@ -1,20 +1,21 @@
 /** The command itself, started as a process. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { keptIndices } from '../../shared/zo/index.ts'
 
 const ENTRY = fileURLToPath(new URL('../sotto.mjs', import.meta.url))
 const modelNamed = (name: string) => fileURLToPath(new URL(`../../test/models/zoo/${name}`, import.meta.url))
 
-const check = (...args: string[]) => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [ENTRY, 'model', 'check', ...args], {
-    encoding: 'utf8',
-  })
+const sotto = (verb: string, args: readonly string[]) => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [ENTRY, 'model', verb, ...args], { encoding: 'utf8' })
   return { status, out: stdout, err: stderr }
 }
+const check = (...args: string[]) => sotto('check', args)
+const prune = (...args: string[]) => sotto('prune', args)
 
 describe('sotto model check', () => {
   test('answers in JSON alone, every field there', () => {
@@ -54,5 +55,56 @@ describe('sotto model check', () => {
     expect(check(join(empty, 'absent'))).toMatchObject({ status: 2, err: expect.stringContaining('does not exist') })
     expect(check(empty, '--tokens', '7').status).toBe(2)
     expect(check().status).toBe(2)
+  })
+})
+
+describe('sotto model prune', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sotto-model-prune-'))
+  const model = modelNamed('bert-masked-optimum-14')
+  const FORWARD = ['--score', 'forward', '--keep', '0.05', '--queries', '2', '--seed', '00c0ffee00c0ffee']
+
+  test('writes a mask that fits the space it answers, and makes the same again', () => {
+    const [file, answerFile] = [join(folder, 'mask.bin'), join(folder, 'mask.json')]
+    const { status, out, err } = prune(model, ...FORWARD, '--output', file, '--json')
+    expect({ status, err }).toEqual({ status: 0, err: '' })
+    const answer = JSON.parse(out)
+    expect(Object.keys(answer)).toEqual(['space', 'made', 'layers', 'slopes', 'verified', 'seconds'])
+    const kept = keptIndices(readFileSync(file), answer.space).reduce((sum, { length }) => sum + length, 0)
+    expect(kept).toBe(Math.ceil(0.05 * 23_552))
+    expect(answer.layers.map(({ layer }: { layer: number | null }) => layer)).toEqual([0, 1, null])
+    expect(answer.layers.reduce((sum: number, layer: { kept: number }) => sum + layer.kept, 0)).toBe(kept)
+    expect(answer.made).toMatchObject({ score: 'forward', order: 'highest', scope: 'global', queries: 2, radius: 1e-3 })
+
+    writeFileSync(answerFile, out)
+    const verified = prune(model, ...FORWARD, '--verify', file)
+    expect(verified).toMatchObject({ status: 0, err: '', out: expect.stringContaining('the same, bit for bit') })
+    expect(prune(model, ...FORWARD, '--slopes', answerFile, '--verify', file).status).toBe(0)
+    expect(prune(model, ...FORWARD, '--queries', '1', '--slopes', answerFile, '--verify', file).status).toBe(2)
+  })
+
+  test('fails where the mask is another, but for what is allowed to differ', () => {
+    const file = join(folder, 'flipped.bin')
+    const asked = [model, '--score', 'magnitude', '--keep', '0.01', '--tensors', '^bert[.]']
+    expect(prune(...asked, '--output', file).status).toBe(0)
+    const mask = readFileSync(file)
+    mask[mask.findIndex((byte) => byte !== 0)]! ^= 255
+    writeFileSync(file, mask)
+    const other = prune(...asked, '--verify', file, '--json')
+    expect(other).toMatchObject({ status: 1, err: expect.stringContaining('the mask is another') })
+    expect(JSON.parse(other.out).verified).toMatchObject({ equal: false })
+    expect(prune(...asked, '--verify', file, '--overlap', '0.5').status).toBe(0)
+  })
+
+  test('refuses what makes no mask', () => {
+    const output = ['--output', join(folder, 'none.bin')]
+    for (const keep of ['0', '1.5', 'x'])
+      expect(prune(model, '--score', 'random', '--keep', keep, ...output).status).toBe(2)
+    const refused = (...args: string[]) => prune(...args).status
+    expect(refused(model, '--keep', '0.1', ...output)).toBe(2)
+    expect(refused(model, '--score', 'random', '--keep', '0.1')).toBe(2)
+    expect(refused(model, '--score', 'random', '--keep', '0.1', '--tensors', 'nothing', ...output)).toBe(2)
+    expect(refused(model, '--score', 'random', '--keep', '0.1', '--seed', 'x', ...output)).toBe(2)
+    expect(refused(model, '--score', 'forward', '--keep', '0.1', '--variant', 'q4', ...output)).toBe(2)
+    expect(refused(join(folder, 'absent'), '--score', 'random', '--keep', '0.1', ...output)).toBe(2)
   })
 })

@@ -1,6 +1,14 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 
+/** Of `SCORES`, `Order` and `Scope`; the engine is loaded when a command runs, not to show its help. */
+const CHOICES = {
+  score: ['forward', 'magnitude', 'random'],
+  order: ['highest', 'lowest'],
+  scope: ['global', 'layer'],
+} as const
 const TOKENS_MAX = 8192
+const QUERIES_MAX = 1024
+const RADIUS_MAX = 1
 
 interface Given {
   readonly variant?: string
@@ -43,7 +51,103 @@ const addCheck = (noun: Command) =>
       await runCheck(dir, { ...(variant === undefined ? {} : { variant }), tokens, speed, json: json === true })
     })
 
+interface PruneGiven {
+  readonly variant?: string
+  readonly score: (typeof CHOICES.score)[number]
+  readonly keep: number
+  readonly order: (typeof CHOICES.order)[number]
+  readonly scope: (typeof CHOICES.scope)[number]
+  readonly tensors?: RegExp
+  readonly seed: string
+  readonly queries: number
+  readonly radius: number
+  readonly tokens: number
+  readonly slopes?: string
+  readonly output?: string
+  readonly verify?: string
+  readonly overlap: number
+  readonly json?: true
+}
+
+const queryCount = (text: string): number => {
+  const count = Number(text)
+  if (!/^\d+$/.test(text) || count < 1 || count > QUERIES_MAX) {
+    throw new InvalidArgumentError(`It must be a whole number from 1 to ${QUERIES_MAX}.`)
+  }
+  return count
+}
+
+/** A number above 0, and at most 1. */
+const shareOf = (text: string): number => {
+  const share = Number(text)
+  if (text.trim() === '' || !(share > 0 && share <= 1)) throw new InvalidArgumentError('It must be above 0, at most 1.')
+  return share
+}
+
+const radiusOf = (text: string): number => {
+  const radius = Number(text)
+  if (text.trim() === '' || !(radius > 0 && radius <= RADIUS_MAX)) {
+    throw new InvalidArgumentError(`It must be above 0, at most ${RADIUS_MAX}.`)
+  }
+  return radius
+}
+
+const seedOf = (text: string): string => {
+  if (!/^[0-9a-f]{16}$/.test(text)) throw new InvalidArgumentError('It must be 16 lower-case hexadecimal digits.')
+  return text
+}
+
+const patternOf = (text: string): RegExp => {
+  try {
+    return new RegExp(text)
+  } catch {
+    throw new InvalidArgumentError('It must be a regular expression.')
+  }
+}
+
+const PRUNE_HELP = `
+No data is read: the scores follow from the weights alone. The mask is a bitset over the entries of the tensors, in the
+order of the answer. Files of "magnitude" and "random" are the same bytes on every machine. Those of "forward" are as a rule;
+with --slopes, and the JSON answer that came with a mask, they are on every machine.
+
+JSON answer: {"space", "made", "layers", "slopes", "verified", "seconds"}
+
+Examples
+  sotto model prune models/all-MiniLM-L6-v2 --score forward --keep 0.01 --seed 00c0ffee00c0ffee --output mask.bin
+  sotto model prune models/all-MiniLM-L6-v2 --score magnitude --keep 0.05 --scope layer --tensors 'layer\\.' --output mask.bin
+  sotto model prune models/all-MiniLM-L6-v2 --score forward --keep 0.01 --seed 00c0ffee00c0ffee --verify mask.bin`
+
+const choice = (name: keyof typeof CHOICES, what: string) =>
+  new Option(`--${name} <${name}>`, what).choices(CHOICES[name])
+
+const addPrune = (noun: Command) =>
+  noun
+    .command('prune')
+    .description('which entries of the weights a pruned space trains, chosen without data')
+    .argument('<dir>', 'folder of the model')
+    .addOption(choice('score', 'what entries are ranked by').makeOptionMandatory())
+    .requiredOption('--keep <rate>', 'share of the entries that is kept, above 0, at most 1', shareOf)
+    .addOption(choice('order', 'which end of the ranking is kept').default('highest'))
+    .addOption(choice('scope', 'whether entries compete with all others, or within their tensor').default('global'))
+    .option('--tensors <regex>', 'only weights whose names it matches (default: all)', patternOf)
+    .option('--variant <name>', 'which of several precisions: fp16 ... (default: the plain one)')
+    .option('--seed <hex>', 'public seed of "forward" and "random": 16 hexadecimal digits', seedOf, '0'.repeat(16))
+    .option('--queries <count>', 'directions of each estimate of "forward"', queryCount, 1)
+    .option('--radius <radius>', 'radius of "forward"', radiusOf, 1e-3)
+    .option('--tokens <count>', 'length of the repeated token of "forward"', tokenCount, 16)
+    .option('--slopes <file>', 'JSON answer whose slopes are taken: the model is not run')
+    .option('--output <file>', 'where the mask goes')
+    .option('--verify <file>', 'make the mask again and compare it with this one')
+    .option('--overlap <share>', 'share of the entries that must be the same', shareOf, 1)
+    .option('--json', 'print JSON alone')
+    .addHelpText('after', PRUNE_HELP)
+    .action(async (dir: string, { json, ...given }: PruneGiven) => {
+      const { runPrune } = await import('./run.ts')
+      await runPrune(dir, { ...given, json: json === true })
+    })
+
 /** Adds the verbs of `sotto model`. */
 export const describeModel = (noun: Command): void => {
   addCheck(noun)
+  addPrune(noun)
 }

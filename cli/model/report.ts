@@ -47,7 +47,7 @@ export const siteRows = (sites: readonly ModelSite[]): SiteRow[] => {
 }
 
 /** Columns as wide as their widest entry; the first to the left, the others to the right. */
-const columns = (rows: readonly (readonly string[])[]): string => {
+export const columns = (rows: readonly (readonly string[])[]): string => {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
   return rows
     .map((row) =>
@@ -74,7 +74,7 @@ const siteTable = ({ model, spaces }: Check): string => {
 const NAME_WIDTH = 11
 
 /** Name and meaning of each fact; undefined facts are left out. */
-const facts = (rows: readonly (readonly [string, string | undefined])[]): string =>
+export const facts = (rows: readonly (readonly [string, string | undefined])[]): string =>
   rows.map(([name, value]) => (value === undefined ? '' : `  ${name.padEnd(NAME_WIDTH)}  ${value}\n`)).join('')
 
 const headWords = ({ vocabulary, classes }: Check['model']): string =>
