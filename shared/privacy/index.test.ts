@@ -19,7 +19,7 @@ describe.each(sources)('%s', (name) => {
 })
 
 test('no floating-point function takes part in the samplers', () => {
-  for (const name of ['normal.ts', 'randomness.ts']) expect(codeOf(name)).not.toMatch(/Math\./)
+  for (const name of ['normal.ts', 'laplace.ts', 'randomness.ts']) expect(codeOf(name)).not.toMatch(/Math\./)
   // One floor, of a power-of-two multiple of the rate: exact.
   expect(codeOf('sampling.ts').replaceAll('Math.floor(rest)', '')).not.toMatch(/Math\./)
 })

@@ -10,17 +10,21 @@
 import { type Dyadic, exactDyadic, shiftLeft } from './dyadic.ts'
 import { PrivacyError } from './error.ts'
 import { validateCount } from './event.ts'
-import { type RandomBytes, type SecretWords, withSecretWords } from './randomness.ts'
+import {
+  ATTEMPTS_MAX,
+  drawBelow,
+  HALF,
+  notRandom,
+  type RandomBytes,
+  type SecretWords,
+  withSecretWords,
+} from './randomness.ts'
 
 /** A uniform deviate in (0,1): the digits drawn so far, base 2^32, most significant first. */
 type Deviate = number[]
 
-/** Digits, trials and runs end here: a healthy generator gets there with probability below 2^-900. */
-const ATTEMPTS_MAX = 2000
+/** Digits end here: a healthy generator gets there with probability below 2^-900. */
 const DIGITS_MAX = 64
-const HALF = 2 ** 31
-
-const stuck = () => new PrivacyError('rng_failure', 'the random generator is not random')
 
 /** a < b, drawing further digits of both while they are equal. */
 const isLess = (a: Deviate, b: Deviate, words: SecretWords): boolean => {
@@ -29,7 +33,7 @@ const isLess = (a: Deviate, b: Deviate, words: SecretWords): boolean => {
     if (i === b.length) b.push(words.word())
     if (a[i] !== b[i]) return a[i]! < b[i]!
   }
-  throw stuck()
+  throw notRandom()
 }
 
 /** True with probability exp(-1/2): whether a run 1/2 > u1 > u2 > ... has even length (algorithm H). */
@@ -41,29 +45,19 @@ const halfExponential = (words: SecretWords): boolean => {
     if (!isLess(next, last, words)) return length % 2 === 0
     last = next
   }
-  throw stuck()
+  throw notRandom()
 }
 
 /** k >= 0 with probability exp(-k/2)(1 - exp(-1/2)) (step N1). */
 const drawWhole = (words: SecretWords): number => {
   for (let k = 0; k < ATTEMPTS_MAX; k++) if (!halfExponential(words)) return k
-  throw stuck()
+  throw notRandom()
 }
 
 /** True with probability exp(-n/2) (algorithm P). */
 const halfExponentials = (n: number, words: SecretWords): boolean => {
   for (let i = 0; i < n; i++) if (!halfExponential(words)) return false
   return true
-}
-
-/** Uniform on 0..m-1: the incomplete last multiple of m is drawn again. */
-const drawBelow = (m: number, words: SecretWords): number => {
-  const limit = 2 ** 32 - (2 ** 32 % m)
-  for (let i = 0; i < ATTEMPTS_MAX; i++) {
-    const word = words.word()
-    if (word < limit) return word % m
-  }
-  throw stuck()
 }
 
 /** True with probability (2k + x)/(2k + 2) (algorithm C). */
@@ -80,7 +74,7 @@ const acceptFraction = (k: number, x: Deviate, words: SecretWords): boolean => {
     if (!isLess(next, last, words) || !isBelowRatio(k, x, words)) return length % 2 === 0
     last = next
   }
-  throw stuck()
+  throw notRandom()
 }
 
 /** One trial of steps N1 to N4: whole part and fraction of |X|/s, or null where rejected. */
@@ -97,7 +91,7 @@ const drawHalfNormal = (words: SecretWords) => {
     const accepted = attempt(words)
     if (accepted) return accepted
   }
-  throw stuck()
+  throw notRandom()
 }
 
 /** Nearest integer to s (whole + fraction), drawing digits until both ends of the known interval round alike. */
@@ -115,7 +109,7 @@ const roundScaled = (
     if (rounded === nearest(digits + 1n)) return rounded
     digits = (digits << 32n) | BigInt(words.word())
   }
-  throw stuck()
+  throw notRandom()
 }
 
 const drawRounded = (scale: Dyadic, words: SecretWords): number => {

@@ -7,6 +7,11 @@ import { PrivacyError } from './error.ts'
 /** The host's CSPRNG: `length` fresh bytes in a buffer that the caller may overwrite. */
 export type RandomBytes = (length: number) => Uint8Array
 
+/** Trials and runs of a sampler end here: a healthy generator gets there with probability below 2^-900. */
+export const ATTEMPTS_MAX = 2000
+/** Half of all words are below: a fair coin. */
+export const HALF = 2 ** 31
+
 /** Bytes asked for at a time. */
 export const BLOCK_BYTES = 1024
 /** First bytes of a block: compared with those of the block before, and never used for a draw. */
@@ -79,6 +84,22 @@ export class SecretWords {
       throw new PrivacyError('rng_failure', 'the random generator failed', { cause })
     }
   }
+}
+
+/** What a sampler throws where a loop has reached its end. */
+export const notRandom = () => new PrivacyError('rng_failure', 'the random generator is not random')
+
+/**
+ * Uniform on 0..m-1, m at most 2^32: the incomplete last multiple of m is drawn again.
+ * @throws PrivacyError `rng_failure`
+ */
+export const drawBelow = (m: number, words: Pick<SecretWords, 'word'>): number => {
+  const limit = 2 ** 32 - (2 ** 32 % m)
+  for (let i = 0; i < ATTEMPTS_MAX; i++) {
+    const word = words.word()
+    if (word < limit) return word % m
+  }
+  throw notRandom()
 }
 
 /** Runs `use` on fresh secret words and wipes them, also when it throws. */
