@@ -6,7 +6,9 @@ import {
   clipPerDirection,
   decodeLoss,
   GRID_STEPS_MAX,
+  laplaceScale,
   meanDifferences,
+  type Norm,
   noiseDeviation,
   sensitivity,
 } from './clip.ts'
@@ -22,6 +24,23 @@ const withinExactly = (vector: Int32Array, { clip, grid }: { clip: number; grid:
   const shift = (exponent: number) => 2n ** BigInt(2 * (exponent + 2000))
   return squares * g.mantissa ** 2n * shift(g.exponent) <= c.mantissa ** 2n * shift(c.exponent)
 }
+
+/** Whether sum |v| <= clip/grid, in exact integer arithmetic on the doubles' own values. */
+const withinExactlyL1 = (vector: Int32Array, { clip, grid }: { clip: number; grid: number }) => {
+  const total = vector.reduce((sum, v) => sum + Math.abs(v), 0)
+  return withinExactly(Int32Array.of(total), { clip, grid })
+}
+
+const clipOf = { joint: clipJoint, 'per-direction': clipPerDirection } as const
+const clippings = fc.constantFrom<Clipping>('joint', 'per-direction')
+const norms = fc.constantFrom<Norm>('l1', 'l2')
+const losses = fc.record({
+  lossShare: fc.oneof(
+    fc.double({ min: 1e-6, max: 1 - 1e-6, noNaN: true }),
+    fc.constantFrom(Number.MIN_VALUE, 1e-300, 2 ** -53, 0.6, 0.8, 1 - 2 ** -53),
+  ),
+  lossBound: fc.oneof(fc.double({ min: 1e-3, max: 1e3, noNaN: true }), fc.constantFrom(Number.MIN_VALUE, 1e308)),
+})
 
 const adversarial = fc.oneof(
   fc.double(),
@@ -180,15 +199,37 @@ describe('clipPerDirection', () => {
     )
   })
 
-  test('property: with one direction it is the joint clip', () => {
+  test('known answers with a loss: what is left of the clamp, and the loss last', () => {
+    const options = { clip: 1000, grid: 1, lossShare: 0.6, lossBound: 2 }
+    const [l1, l2] = [
+      { ...options, norm: 'l1' },
+      { ...options, norm: 'l2' },
+    ] as const
+    const far = Float64Array.of(1e9, -1e9, 400, -4)
+    // S = 1000 / sqrt(4) in the L2 norm, entries within 800 / 4; S = 1000 in the L1 norm, entries within 400 / 4.
+    expect([...clipPerDirection(far, { ...l2, loss: 99 })]).toEqual([200, -200, 100, -1, 300])
+    expect([...clipPerDirection(far, { ...l2, loss: 1 })]).toEqual([200, -200, 100, -1, 150])
+    expect([...clipPerDirection(far, { ...l1, loss: 99 })]).toEqual([100, -100, 100, -1, 600])
+    expect([...clipPerDirection(far, { ...l1, loss: -1 })]).toEqual([100, -100, 100, -1, 0])
+    expect(clipPerDirection(far, { ...options, loss: 1 })).toEqual(clipPerDirection(far, { ...l2, loss: 1 }))
+  })
+
+  test('property: without a loss both norms are within at once, and the norm changes nothing', () => {
     fc.assert(
-      fc.property(finiteAdversarial, grids, (d, grid) => {
-        const joint = clipJoint(Float64Array.of(d), grid)[0]!
-        const single = clipPerDirection(Float64Array.of(d), grid)[0]!
-        expect(Math.abs(joint - single)).toBeLessThanOrEqual(1)
-        expect(Math.sign(joint) * Math.sign(single)).toBeGreaterThanOrEqual(0)
+      fc.property(vectors, grids, (differences, grid) => {
+        const vector = clipPerDirection(differences, grid)
+        expect(withinExactlyL1(vector, grid)).toBe(true)
+        expect(clipPerDirection(differences, { ...grid, norm: 'l1' })).toEqual(vector)
       }),
     )
+  })
+
+  test('a non-finite loss makes all zero', () => {
+    for (const loss of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      const options = { clip: 1, grid: 0.01, lossShare: 0.5, lossBound: 2, loss }
+      expect([...clipPerDirection(Float64Array.of(1, 1), options)]).toEqual([0, 0, 0])
+      expect([...clipPerDirection(Float64Array.of(1, 1), { ...options, norm: 'l1' })]).toEqual([0, 0, 0])
+    }
   })
 
   test('a non-finite entry makes all zero', () => {
@@ -196,23 +237,193 @@ describe('clipPerDirection', () => {
   })
 })
 
-test('property: clipping is the same function each time and leaves its input alone', () => {
-  fc.assert(
-    fc.property(finiteVectors, grids, (differences, grid) => {
-      const copy = differences.slice()
-      expect(clipJoint(differences, grid)).toEqual(clipJoint(copy, grid))
-      expect(clipPerDirection(differences, grid)).toEqual(clipPerDirection(copy, grid))
-      expect(differences).toEqual(copy)
-    }),
-  )
+describe('both ways to clip, in both norms', () => {
+  const settings = fc.tuple(grids, clippings, norms, losses, fc.option(adversarial))
+  /** The options of one setting, with a loss or without. */
+  const optionsOf = ([grid, , norm, share, loss]: typeof settings extends fc.Arbitrary<infer T> ? T : never) =>
+    loss === null ? { ...grid, norm } : { ...grid, norm, ...share, loss }
+
+  test('property: whatever comes in, the whole vector is within S/g, in exact integers', () => {
+    fc.assert(
+      fc.property(vectors, settings, (differences, setting) => {
+        const [grid, clipping, norm, , loss] = setting
+        const vector = clipOf[clipping](differences, optionsOf(setting))
+        expect(vector.length).toBe(differences.length + (loss === null ? 0 : 1))
+        const divisor = clipping === 'joint' ? 1 : differences.length
+        expect(norm === 'l1' ? withinExactlyL1(vector, grid) : withinExactly(vector, grid, divisor)).toBe(true)
+      }),
+      { numRuns: 5000 },
+    )
+  })
+
+  test('property: the differences alone are within what the loss leaves, in exact integers', () => {
+    const square = (value: bigint) => value * value
+    fc.assert(
+      fc.property(finiteVectors, settings, losses, finiteAdversarial, (differences, setting, share, loss) => {
+        const [grid, clipping, norm] = setting
+        const vector = clipOf[clipping](differences, { ...grid, norm, ...share, loss }).subarray(0, -1)
+        const count = clipping === 'joint' ? 1n : BigInt(differences.length)
+        // All times 2^1100, squared: rho is a whole number then, and so are c and g.
+        const whole = (value: number) => {
+          const { mantissa, exponent } = exactDyadic(value)
+          return mantissa << BigInt(exponent + 1100)
+        }
+        const [one, rho] = [whole(1), whole(share.lossShare)]
+        const rest = norm === 'l2' ? square(one) - square(rho) : square(one - rho)
+        const within = (squared: bigint, times: bigint) =>
+          expect(squared * square(times * whole(grid.grid) * one) <= square(whole(grid.clip)) * rest).toBe(true)
+        if (clipping === 'per-direction') for (const v of vector) within(square(BigInt(v)), count)
+        else if (norm === 'l2')
+          within(
+            vector.reduce((sum, v) => sum + square(BigInt(v)), 0n),
+            1n,
+          )
+        else within(square(vector.reduce((sum, v) => sum + BigInt(Math.abs(v)), 0n)), 1n)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  test('property: with one direction both ways are the same', () => {
+    fc.assert(
+      fc.property(adversarial, settings, (d, setting) => {
+        const options = optionsOf(setting)
+        expect(clipPerDirection(Float64Array.of(d), options)).toEqual(clipJoint(Float64Array.of(d), options))
+      }),
+      { numRuns: 3000 },
+    )
+  })
+
+  test('property: toward zero: no entry is longer than A/g, of another sign, or a step too short', () => {
+    const small = fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 1, maxLength: 20 })
+    fc.assert(
+      fc.property(small, clippings, norms, (list, clipping, norm) => {
+        const differences = Float64Array.from(list)
+        const options = { clip: 2 ** 6, grid: 2 ** -10, norm, lossShare: 0.25, lossBound: 2, loss: 1.5 }
+        const exact = differences.map((d) => Math.trunc((d / differences.length) * 2 ** 10))
+        const vector = clipOf[clipping](differences, options).subarray(0, -1)
+        // The quotient by K is rounded before the step is taken: at a whole number of steps that may be one of them.
+        vector.forEach((v, k) => {
+          expect(Math.abs(v - exact[k]!)).toBeLessThanOrEqual(1)
+          expect(Math.abs(v)).toBeLessThanOrEqual(
+            Math.abs(differences[k]! / differences.length) * 2 ** 10 * (1 + 1e-15),
+          )
+          expect(v * differences[k]!).toBeGreaterThanOrEqual(0)
+        })
+      }),
+    )
+  })
+
+  test('a joint L1 clip scales to the clip, and keeps the direction', () => {
+    const options = { clip: 100, grid: 1, norm: 'l1' } as const
+    expect([...clipJoint(Float64Array.of(3e6, -1e6), options)]).toEqual([75, -25])
+    expect([...clipJoint(Float64Array.of(60, -20), options)]).toEqual([30, -10])
+    expect([...clipJoint(Float64Array.of(1.5e308, -1.5e308), options)]).toEqual([50, -50])
+    const loss = { lossShare: 0.6, lossBound: 2, loss: 99 }
+    expect([...clipJoint(Float64Array.of(3e6, -1e6), { ...options, ...loss })]).toEqual([30, -10, 60])
+    expect([...clipJoint(Float64Array.of(1e6), { clip: 1, grid: 0.01, norm: 'l1' })]).toEqual([99])
+  })
+
+  test('clips at the boundary exactly, with many equal entries', () => {
+    for (const clipping of ['joint', 'per-direction'] as const) {
+      for (const steps of [100, 1000, 4096, 12_345]) {
+        const grid = { clip: 1, grid: 1 / steps }
+        const differences = new Float64Array(steps).fill(1e9)
+        const l1 = clipOf[clipping](differences, { ...grid, norm: 'l1' })
+        expect(withinExactlyL1(l1, grid)).toBe(true)
+      }
+    }
+  })
+
+  test('clips where both shares are whole numbers of steps, but for the last bit of the clip', () => {
+    // Of 0.6 and 0.8 of a thousand steps, all floats are whole; the exact clip is a little less or a little more.
+    const differences = Float64Array.of(1e9, -1e9, 1e9, -1e9)
+    const loss = { lossShare: 0.6, lossBound: 2, loss: 2 }
+    let shortened = 0
+    for (let i = 1; i <= 300; i++) {
+      const grid = { clip: 1000 * (i / 997), grid: i / 997 }
+      const clamped = clipPerDirection(differences, { ...grid, ...loss })
+      expect(withinExactly(clamped, grid, 4)).toBe(true)
+      expect(withinExactly(clipJoint(differences, { ...grid, ...loss }), grid)).toBe(true)
+      for (const clip of Object.values(clipOf)) {
+        expect(withinExactlyL1(clip(differences, { ...grid, ...loss, norm: 'l1' }), grid)).toBe(true)
+      }
+      if (clamped.some((v, k) => Math.abs(v) !== (k < 4 ? 200 : 300))) shortened++
+    }
+    expect(shortened).toBeGreaterThan(10)
+  })
+
+  test('property: the same function each time, and its input is left alone', () => {
+    fc.assert(
+      fc.property(vectors, settings, (differences, setting) => {
+        const copy = differences.slice()
+        const clip = clipOf[setting[1]]
+        expect(clip(differences, optionsOf(setting))).toEqual(clip(copy, optionsOf(setting)))
+        expect(differences).toEqual(copy)
+      }),
+    )
+  })
+
+  test('refuses an unknown norm, and a loss without its share, in both ways', () => {
+    for (const clip of Object.values(clipOf)) {
+      for (const more of [{ norm: 'l3' }, { loss: 1 }, { lossShare: 0.5, lossBound: 1 }]) {
+        // biome-ignore lint/suspicious/noExplicitAny: options that the types refuse too
+        const options = { clip: 1, grid: 0.1, ...more } as any
+        expect(() => clip(Float64Array.of(1), options)).toThrow(code('invalid_clipping'))
+      }
+      expect(() => clip(new Float64Array(0), { clip: 1, grid: 0.1 })).toThrow(code('invalid_vector'))
+    }
+  })
 })
 
-describe('sensitivity and noiseDeviation', () => {
+describe('sensitivity, noiseDeviation and laplaceScale', () => {
   test('c jointly, c / sqrt(K) per direction', () => {
     expect(sensitivity({ clipping: 'joint', clip: 3, directions: 16 })).toBe(3)
     expect(sensitivity({ clipping: 'per-direction', clip: 3, directions: 16 })).toBe(0.75)
+    expect(sensitivity({ clipping: 'joint', clip: 3, directions: 16, norm: 'l2' })).toBe(3)
+    expect(sensitivity({ clipping: 'per-direction', clip: 3, directions: 16, norm: 'l2' })).toBe(0.75)
     expect(() => sensitivity({ clipping: 'joint', clip: 0, directions: 1 })).toThrow(code('invalid_clipping'))
     expect(() => sensitivity({ clipping: 'joint', clip: 1, directions: 0 })).toThrow(code('invalid_vector'))
+  })
+
+  test('c in the L1 norm, whichever way', () => {
+    expect(sensitivity({ clipping: 'joint', clip: 3, directions: 16, norm: 'l1' })).toBe(3)
+    expect(sensitivity({ clipping: 'per-direction', clip: 3, directions: 16, norm: 'l1' })).toBe(3)
+  })
+
+  test('refuses a clipping or a norm that is none: the smaller sensitivity is no default', () => {
+    const question = { clip: 1, grid: 0.1, directions: 4, noiseMultiplier: 1 }
+    const wrong = 'round' as unknown as Clipping
+    expect(() => sensitivity({ ...question, clipping: wrong })).toThrow(code('invalid_clipping'))
+    expect(() => noiseDeviation({ ...question, clipping: wrong })).toThrow(code('invalid_clipping'))
+    const norm = 'l3' as unknown as Norm
+    expect(() => sensitivity({ ...question, clipping: 'joint', norm })).toThrow(code('invalid_clipping'))
+  })
+
+  test('noise takes its own norm, whatever else the question holds', () => {
+    const question = { clip: 2, grid: 1, directions: 4, noiseMultiplier: 3, clipping: 'per-direction' } as const
+    const raised = 1 + 2 ** -50
+    for (const norm of ['l1', 'l2'] as const) {
+      expect(noiseDeviation({ ...question, norm } as typeof question)).toBe(3 * raised)
+      expect(laplaceScale({ ...question, norm } as typeof question)).toBe(6 * raised)
+    }
+  })
+
+  test('property: the Laplace scale is never below sigma c / g exactly, and at most 1e-14 above', () => {
+    const whole = (value: number) => {
+      const { mantissa, exponent } = exactDyadic(value)
+      return mantissa << BigInt(exponent + 1200)
+    }
+    const noise = fc.double({ min: 1e-3, max: 1e6, noNaN: true })
+    fc.assert(
+      fc.property(grids, noise, clippings, fc.integer({ min: 1, max: 500 }), (grid, noiseMultiplier, clipping, k) => {
+        const scale = laplaceScale({ ...grid, noiseMultiplier, clipping, directions: k })
+        const given = whole(scale) * whole(grid.grid)
+        const needed = whole(noiseMultiplier) * whole(grid.clip)
+        expect(given >= needed).toBe(true)
+        expect(given * 10n ** 14n <= needed * (10n ** 14n + 1n)).toBe(true)
+      }),
+    )
   })
 
   test('property: the deviation is never below sigma S / g exactly, and at most 1e-14 above', () => {
@@ -221,7 +432,6 @@ describe('sensitivity and noiseDeviation', () => {
       return mantissa ** 2n * 2n ** BigInt(2 * (exponent + 1200))
     }
     const noise = fc.double({ min: 1e-3, max: 1e6, noNaN: true })
-    const clippings = fc.constantFrom<Clipping>('joint', 'per-direction')
     fc.assert(
       fc.property(
         grids,
@@ -246,6 +456,8 @@ describe('sensitivity and noiseDeviation', () => {
     expect(() => noiseDeviation({ ...question, noiseMultiplier: Number.POSITIVE_INFINITY })).toThrow(
       code('invalid_noise'),
     )
+    expect(() => laplaceScale({ ...question, noiseMultiplier: 0 })).toThrow(code('invalid_noise'))
+    expect(() => laplaceScale({ ...question, grid: 2, noiseMultiplier: 1 })).toThrow(code('invalid_clipping'))
   })
 })
 
@@ -275,6 +487,38 @@ describe('decodeLoss', () => {
     const losses = [0.3, 1.7, 3.9, 2.2]
     const sum = losses.reduce((all, loss) => all + clipJoint(Float64Array.of(0), { ...options, loss }).at(-1)!, 0)
     expect(decodeLoss(sum, { ...options, expectedUnits: 4 })).toBeCloseTo(2.025, 4)
+  })
+
+  test.each([
+    ['joint', 'l1'],
+    ['joint', 'l2'],
+    ['per-direction', 'l1'],
+    ['per-direction', 'l2'],
+  ] as const)('%s, %s: unbiased up to a step for each unit, whatever the differences', (clipping, norm) => {
+    const directions = 9
+    const how = { ...options, clipping, norm, directions }
+    const many = Array.from({ length: 500 }, (_, i) => (i * 0.618 * 4) % 4)
+    const sum = many.reduce((all, loss, i) => {
+      const differences = new Float64Array(directions).fill(i % 2 === 0 ? 1e9 : -0.01)
+      return all + clipOf[clipping](differences, { ...options, norm, loss }).at(-1)!
+    }, 0)
+    const mean = many.reduce((all, loss) => all + loss, 0) / many.length
+    const length = sensitivity({ clipping, norm, directions, clip: options.clip })
+    const step = (options.grid * options.lossBound) / (options.lossShare * length)
+    const estimate = decodeLoss(sum, { ...how, expectedUnits: many.length })
+    // Toward zero, and one more step off where the whole vector had to be shortened.
+    expect(estimate).toBeLessThanOrEqual(mean + 1e-9)
+    expect(estimate).toBeGreaterThan(mean - 2 * step)
+    expect(decodeLoss(sum, { ...how, expectedUnits: 2 * many.length })).toBeCloseTo(estimate / 2, 12)
+  })
+
+  test('jointly in the L2 norm unless told otherwise, and clamps need the number of directions', () => {
+    const all = { ...options, expectedUnits: 4 }
+    expect(decodeLoss(1000, { ...all, directions: 16 })).toBe(decodeLoss(1000, all))
+    expect(decodeLoss(1000, { ...all, clipping: 'joint', norm: 'l1' })).toBe(decodeLoss(1000, all))
+    expect(decodeLoss(1000, { ...all, clipping: 'per-direction', directions: 16 })).toBe(4 * decodeLoss(1000, all))
+    const without = { ...all, clipping: 'per-direction' } as unknown as typeof all
+    expect(() => decodeLoss(1000, without)).toThrow(code('invalid_vector'))
   })
 
   test('refuses bad sums and no units', () => {

@@ -1,13 +1,17 @@
 /**
  * Clipping on the integer grid. One unit's vector of K finite differences becomes K integers (multiples of the grid
- * step g) whose squares sum to at most (S/g)^2, exactly and in integers, S being the sensitivity that the noise is
- * scaled to. No input, hostile or broken, gets past that bound.
+ * step g) of length at most S/g, exactly and in integers, S being the sensitivity that the noise is scaled to. Length
+ * is the norm that the noise goes by: L2 for Gaussian noise, L1 for Laplace noise. No input, hostile or broken, gets
+ * past that bound. `mechanism.ts` chooses the norm by the noise; nobody else should have to.
  */
 import { exactDyadic, shiftLeft } from './dyadic.ts'
 import { PrivacyError } from './error.ts'
 
 /** joint: DP-AggZO, one L2 norm over all directions. per-direction: DP-ZOSO, DPZero, DP-ZO, one clamp for each. */
 export type Clipping = 'joint' | 'per-direction'
+
+/** How long one unit's vector is: l2 is what Gaussian noise hides, l1 what Laplace noise hides. */
+export type Norm = 'l1' | 'l2'
 
 export interface Grid {
   /** Clip c, in the units of a finite difference. */
@@ -18,7 +22,10 @@ export interface Grid {
 
 /** The extra coordinate for a private mean loss. */
 export interface LossCoordinate {
-  /** rho in (0,1): the part rho * c of the norm goes to the loss, sqrt(1 - rho^2) * c to the differences. */
+  /**
+   * rho in (0,1): rho * S of the length goes to the loss, what is left to the differences: sqrt(1 - rho^2) of it in the
+   * L2 norm, 1 - rho in the L1 norm.
+   */
   readonly lossShare: number
   /** Losses are clamped to 0..lossBound. */
   readonly lossBound: number
@@ -50,38 +57,94 @@ const validateLoss = ({ lossShare, lossBound }: LossCoordinate) => {
   }
 }
 
-/** floor(c^2 / (g^2 d)) of the doubles c and g taken exactly: what a sum of squares of integers may reach. */
-const squareBound = ({ clip, grid }: Grid, divisor = 1): number => {
+const validateBound = ({ clipping, norm }: { clipping: Clipping; norm: Norm }) => {
+  if (clipping !== 'joint' && clipping !== 'per-direction') {
+    throw new PrivacyError('invalid_clipping', 'clipping is joint or per-direction')
+  }
+  if (norm !== 'l1' && norm !== 'l2') throw new PrivacyError('invalid_clipping', 'the norm is l1 or l2')
+}
+
+interface Fraction {
+  readonly numerator: bigint
+  readonly denominator: bigint
+}
+
+const over = (denominator: number): Fraction => ({ numerator: 1n, denominator: BigInt(denominator) })
+
+/** floor(c^2/g^2 times the fraction), c and g being the doubles taken exactly: what a squared length may reach. */
+const squareBound = ({ clip, grid }: Grid, of: Fraction): number => {
   const c = exactDyadic(clip)
   const g = exactDyadic(grid)
   const shift = 2 * (c.exponent - g.exponent)
-  const numerator = shiftLeft(c.mantissa ** 2n, Math.max(shift, 0))
-  const denominator = shiftLeft(g.mantissa ** 2n * BigInt(divisor), Math.max(-shift, 0))
+  const numerator = shiftLeft(c.mantissa ** 2n * of.numerator, Math.max(shift, 0))
+  const denominator = shiftLeft(g.mantissa ** 2n * of.denominator, Math.max(-shift, 0))
   return Number(numerator / denominator)
 }
 
-const sumOfSquares = (vector: Int32Array) => vector.reduce((sum, v) => sum + v * v, 0)
+/** (S/c)^2: only clamps in the L2 norm give a vector shorter than c. */
+const squaredSensitivity = (clipping: Clipping, norm: Norm, directions: number) =>
+  over(clipping === 'per-direction' && norm === 'l2' ? directions : 1)
+
+/** The squared length that a loss leaves to the differences: 1 - rho^2 or (1 - rho)^2 of the double rho, exactly. */
+const squaredRest = (lossShare: number | undefined, norm: Norm): Fraction => {
+  if (lossShare === undefined) return over(1)
+  const { mantissa, exponent } = exactDyadic(lossShare)
+  const one = shiftLeft(1n, -exponent)
+  return { numerator: norm === 'l2' ? one ** 2n - mantissa ** 2n : (one - mantissa) ** 2n, denominator: one ** 2n }
+}
+
+/** Integers, exact below 2^53. */
+const squaredLength = (vector: Int32Array, norm: Norm) =>
+  norm === 'l2' ? vector.reduce((sum, v) => sum + v * v, 0) : vector.reduce((sum, v) => sum + Math.abs(v), 0) ** 2
 
 /** Moves the longest entry one step toward zero until the bound holds: float rounding is off by a few steps at most. */
-const shrinkWithin = (vector: Int32Array, bound: number) => {
-  for (let excess = sumOfSquares(vector) - bound; excess > 0; excess = sumOfSquares(vector) - bound) {
+const shrinkWithin = (vector: Int32Array, norm: Norm, bound: number) => {
+  while (squaredLength(vector, norm) > bound) {
     const longest = vector.reduce((best, v, i) => (Math.abs(v) > Math.abs(vector[best]!) ? i : best), 0)
     vector[longest]! -= Math.sign(vector[longest]!)
   }
   return vector
 }
 
-/** Writes trunc(A/g) for A = D/K scaled down to L2 norm `limit`; D finite, of any magnitude. */
-const writeJoint = (out: Int32Array, differences: Float64Array, limit: number, grid: number) => {
+/** Length of the vector over its largest entry, which is above 0: nothing overflows, nothing important underflows. */
+const relativeLength = (vector: Float64Array, largest: number, norm: Norm) =>
+  norm === 'l2'
+    ? Math.sqrt(vector.reduce((sum, d) => sum + (d / largest) ** 2, 0))
+    : vector.reduce((sum, d) => sum + Math.abs(d / largest), 0)
+
+/** What the differences of one unit are held to: (c/g)^2 times `rest`, exactly. */
+interface Hold extends Grid {
+  readonly norm: Norm
+  /** The same length as a double, in the units of the clip: near enough to clamp or scale by. */
+  readonly limit: number
+  readonly rest: Fraction
+}
+
+/** Writes trunc(A/g) for A = D/K scaled down to a length of `limit`; D finite, of any magnitude. */
+const writeJoint = (out: Int32Array, differences: Float64Array, hold: Hold) => {
+  const { norm, grid, limit } = hold
   const count = differences.length
   const largest = differences.reduce((max, d) => Math.max(max, Math.abs(d)), 0)
   if (largest === 0) return
-  // Entries are divided by the largest first: no square overflows, and none of the important ones underflows.
-  const length = Math.sqrt(differences.reduce((sum, d) => sum + (d / largest) ** 2, 0))
+  const length = relativeLength(differences, largest, norm)
   const within = (largest / count) * length <= limit
   for (let k = 0; k < count; k++) {
     const d = differences[k]!
     out[k] = Math.trunc(within ? d / count / grid : (d / largest / length) * (limit / grid))
+  }
+  shrinkWithin(out, norm, squareBound(hold, hold.rest))
+}
+
+/** Writes trunc(A/g) for A = D/K with each |D| clamped to `limit`; D finite, of any magnitude. */
+const writeClamped = (out: Int32Array, differences: Float64Array, hold: Hold) => {
+  const { grid, limit, rest } = hold
+  const count = differences.length
+  const entry = { ...rest, denominator: rest.denominator * BigInt(count) ** 2n }
+  // The root of an integer of at most 52 bits: its floor is exact.
+  const reach = Math.floor(Math.sqrt(squareBound(hold, entry)))
+  for (let k = 0; k < count; k++) {
+    const clamped = Math.min(Math.max(differences[k]!, -limit), limit)
+    out[k] = Math.min(Math.max(Math.trunc(clamped / count / grid), -reach), reach)
   }
 }
 
@@ -90,90 +153,123 @@ const allFinite = (differences: Float64Array) => {
   return differences.every(Number.isFinite)
 }
 
-/**
- * Joint clipping (DP-AggZO): A = D/K, scaled down to L2 norm <= c if longer, then trunc(A/g) toward zero. One
- * non-finite entry (or loss) makes the whole vector zero. With a loss, the last coordinate is
- * trunc(rho c clamp(loss, 0, B)/(B g)) and the differences are clipped to c sqrt(1 - rho^2).
- *
- * @param differences the K finite differences D of one unit
- * @returns K integers (K + 1 with a loss) with sum of squares <= (c/g)^2 exactly, so S = c by adding or removing a unit
- * @throws PrivacyError `invalid_clipping`, `invalid_vector`
- */
-export const clipJoint = (
-  differences: Float64Array,
-  options: Grid &
-    ((LossCoordinate & { readonly loss: number }) | { readonly lossShare?: never; readonly loss?: never }),
-): Int32Array => {
+/** What clipping asks for: a loss comes with its share and its bound, or not at all. */
+export type ClipOptions = Grid & {
+  /** `l2` if absent. */
+  readonly norm?: Norm
+} & ((LossCoordinate & { readonly loss: number }) | { readonly lossShare?: never; readonly loss?: never })
+
+const validateOptions = (clipping: Clipping, options: ClipOptions) => {
   validateGrid(options)
-  const { clip, grid } = options
-  const finite = allFinite(differences)
+  validateBound({ clipping, norm: options.norm ?? 'l2' })
   if ((options.lossShare === undefined) !== (options.loss === undefined)) {
     throw new PrivacyError('invalid_clipping', 'a loss comes with its share and bound, or not at all')
   }
-  if (options.lossShare === undefined) {
-    const vector = new Int32Array(differences.length)
-    if (finite) writeJoint(vector, differences, clip, grid)
-    return shrinkWithin(vector, squareBound(options))
-  }
-  validateLoss(options)
-  const { lossShare, lossBound, loss } = options
-  const vector = new Int32Array(differences.length + 1)
-  if (!finite || !Number.isFinite(loss)) return vector
-  writeJoint(vector.subarray(0, -1), differences, clip * Math.sqrt(1 - lossShare ** 2), grid)
-  const part = Math.min(Math.max(loss, 0), lossBound) / lossBound
-  vector[differences.length] = Math.trunc(part * lossShare * (clip / grid))
-  return shrinkWithin(vector, squareBound(options))
+  if (options.lossShare !== undefined) validateLoss(options)
 }
+
+const lossSteps = (options: LossCoordinate & { loss: number; grid: number }, length: number) => {
+  const { loss, lossBound, lossShare, grid } = options
+  const part = Math.min(Math.max(loss, 0), lossBound) / lossBound
+  return Math.trunc(part * lossShare * (length / grid))
+}
+
+const holdOf = ({ clip, grid, norm = 'l2', lossShare }: ClipOptions): Hold => {
+  const share = lossShare ?? 0
+  const limit = clip * (norm === 'l2' ? Math.sqrt(1 - share ** 2) : 1 - share)
+  return { clip, grid, norm, limit, rest: squaredRest(lossShare, norm) }
+}
+
+/**
+ * Clips in either way, in either norm. The differences are held to their share of the length, exactly, and then the
+ * whole vector to S/g: whatever a float rounding has added is taken off again, in integers.
+ * @throws PrivacyError `invalid_clipping`, `invalid_vector`
+ */
+export const clipWith = (clipping: Clipping, differences: Float64Array, options: ClipOptions): Int32Array => {
+  validateOptions(clipping, options)
+  const { clip, lossShare, norm = 'l2' } = options
+  const directions = differences.length
+  const vector = new Int32Array(directions + (lossShare === undefined ? 0 : 1))
+  if (!allFinite(differences) || !Number.isFinite(options.loss ?? 0)) return vector
+  const write = clipping === 'joint' ? writeJoint : writeClamped
+  write(vector.subarray(0, directions), differences, holdOf(options))
+  if (options.lossShare !== undefined) {
+    vector[directions] = lossSteps(options, sensitivity({ clipping, clip, directions, norm }))
+  }
+  return shrinkWithin(vector, norm, squareBound(options, squaredSensitivity(clipping, norm, directions)))
+}
+
+/**
+ * Joint clipping (DP-AggZO): A = D/K, scaled down to a length of at most c, then trunc(A/g) toward zero. One non-finite
+ * entry (or loss) makes the whole vector zero. With a loss, the last coordinate is
+ * trunc(rho c clamp(loss, 0, B)/(B g)), and A is scaled down to c sqrt(1 - rho^2) in the L2 norm, c (1 - rho) in the L1 norm.
+ *
+ * @param differences the K finite differences D of one unit
+ * @returns K integers (K + 1 with a loss) of length at most c/g exactly, so S = c by adding or removing a unit
+ * @throws PrivacyError `invalid_clipping`, `invalid_vector`
+ */
+export const clipJoint = (differences: Float64Array, options: ClipOptions): Int32Array =>
+  clipWith('joint', differences, options)
 
 /**
  * Per-direction clipping (DP-ZOSO, DPZero, DP-ZO): each |D| clamped to c, A = D/K, then trunc(A/g) toward zero. One
- * non-finite entry makes the whole vector zero.
+ * non-finite entry (or loss) makes the whole vector zero. With a loss, the last coordinate is
+ * trunc(rho S clamp(loss, 0, B)/(B g)), and D is clamped to c sqrt(1 - rho^2) in the L2 norm, c (1 - rho) in the L1
+ * norm.
  *
  * @param differences the K finite differences D of one unit
- * @returns K integers, each with v^2 <= (c/(K g))^2 exactly, so S = c / sqrt(K) by adding or removing a unit
+ * @returns K integers (K + 1 with a loss), those of the differences each with v^2 <= (c/(K g))^2 exactly, and all of
+ *   length at most S/g exactly: S = c / sqrt(K) in the L2 norm, S = c in the L1 norm, by adding or removing a unit
  * @throws PrivacyError `invalid_clipping`, `invalid_vector`
  */
-export const clipPerDirection = (differences: Float64Array, options: Grid): Int32Array => {
-  validateGrid(options)
-  const { clip, grid } = options
-  const count = differences.length
-  const vector = new Int32Array(count)
-  if (!allFinite(differences)) return vector
-  const bound = squareBound(options, count ** 2)
-  for (let k = 0; k < count; k++) {
-    const clamped = Math.min(Math.max(differences[k]!, -clip), clip)
-    vector[k] = Math.trunc(clamped / count / grid)
-    shrinkWithin(vector.subarray(k, k + 1), bound)
-  }
-  return vector
-}
+export const clipPerDirection = (differences: Float64Array, options: ClipOptions): Int32Array =>
+  clipWith('per-direction', differences, options)
 
 /**
- * L2 sensitivity S of the sum of clipped vectors to one unit, in the units of the clip: c jointly, c / sqrt(K)
- * per direction.
+ * Sensitivity S of the sum of clipped vectors to one unit, in the units of the clip: c, but c / sqrt(K) for clamps in
+ * the L2 norm.
+ * @param question `norm` is `l2` if absent
  * @throws PrivacyError `invalid_clipping`, `invalid_vector`
  */
-export const sensitivity = (question: { clipping: Clipping; clip: number; directions: number }): number => {
-  const { clipping, clip, directions } = question
+export const sensitivity = (question: {
+  clipping: Clipping
+  clip: number
+  directions: number
+  norm?: Norm
+}): number => {
+  const { clipping, clip, directions, norm = 'l2' } = question
   if (!isScale(clip)) throw new PrivacyError('invalid_clipping', 'the clip must be positive')
   validateDirections(directions)
-  return clipping === 'joint' ? clip : clip / Math.sqrt(directions)
+  validateBound({ clipping, norm })
+  return clipping === 'per-direction' && norm === 'l2' ? clip / Math.sqrt(directions) : clip
+}
+
+/** What noise is sized by. */
+export type NoiseQuestion = Grid & { clipping: Clipping; directions: number; noiseMultiplier: number }
+
+/** sigma S / g, raised by 2^-50 of itself: more than its five roundings (2^-53 each) can take away. */
+const noiseInSteps = (question: NoiseQuestion, norm: Norm): number => {
+  validateGrid(question)
+  const { clipping, clip, directions, grid, noiseMultiplier } = question
+  if (!isScale(noiseMultiplier)) {
+    throw new PrivacyError('invalid_noise', 'the noise multiplier must be finite and above 0')
+  }
+  return (sensitivity({ clipping, clip, directions, norm }) / grid) * noiseMultiplier * (1 + 2 ** -50)
 }
 
 /**
- * Standard deviation of the noise in grid steps, sigma S / g, as a double that is never below the real value: the
- * product is raised by 2^-50 of itself, more than its five roundings (2^-53 each) can take away.
+ * Standard deviation of Gaussian noise in grid steps, sigma S / g with S in the L2 norm, as a double that is never
+ * below the real value.
  * @throws PrivacyError `invalid_clipping`, `invalid_vector`, `invalid_noise`
  */
-export const noiseDeviation = (
-  question: Grid & { clipping: Clipping; directions: number; noiseMultiplier: number },
-): number => {
-  validateGrid(question)
-  if (!isScale(question.noiseMultiplier)) {
-    throw new PrivacyError('invalid_noise', 'the noise multiplier must be finite and above 0')
-  }
-  return (sensitivity(question) / question.grid) * question.noiseMultiplier * (1 + 2 ** -50)
-}
+export const noiseDeviation = (question: NoiseQuestion): number => noiseInSteps(question, 'l2')
+
+/**
+ * Scale b of Laplace noise in grid steps, sigma S / g with S in the L1 norm, as a double that is never below the real
+ * value.
+ * @throws PrivacyError `invalid_clipping`, `invalid_vector`, `invalid_noise`
+ */
+export const laplaceScale = (question: NoiseQuestion): number => noiseInSteps(question, 'l1')
 
 /**
  * The unit's vector when a unit has several lines (unit = user): the mean of the lines' difference vectors, before
@@ -188,22 +284,30 @@ export const meanDifferences = (lines: readonly Float64Array[]): Float64Array =>
   return first.map((_, k) => lines.reduce((sum, line) => sum + line[k]!, 0) / lines.length)
 }
 
+/** How the vectors were clipped: jointly in the L2 norm if absent. Only clamps need the number of directions. */
+export type Clipped = { readonly norm?: Norm } & (
+  | { readonly clipping?: 'joint'; readonly directions?: number }
+  | { readonly clipping: Clipping; readonly directions: number }
+)
+
 /**
  * Estimate of the mean loss from the loss coordinate's integers, summed over data sets: unbiased up to the clamp and
  * up to one grid step per unit, and as noisy as the mechanism made it (it can fall below 0).
  * @param sumOfIntegers sum of the last coordinate of all reports of a round
- * @param options `expectedUnits` is the sum over data sets of rate times declared units, q N
+ * @param options as given to clipping; `expectedUnits` is the sum over data sets of rate times declared units, q N
  * @throws PrivacyError `invalid_clipping`, `invalid_vector`
  */
 export const decodeLoss = (
   sumOfIntegers: number,
-  options: Grid & LossCoordinate & { expectedUnits: number },
+  options: Grid & LossCoordinate & Clipped & { expectedUnits: number },
 ): number => {
   validateGrid(options)
   validateLoss(options)
   if (!Number.isFinite(sumOfIntegers) || !isPositive(options.expectedUnits)) {
     throw new PrivacyError('invalid_vector', 'a finite sum and a positive number of expected units are needed')
   }
-  const { clip, grid, lossShare, lossBound, expectedUnits } = options
-  return (((sumOfIntegers * grid) / (lossShare * clip)) * lossBound) / expectedUnits
+  const { clip, clipping = 'joint', directions = clipping === 'joint' ? 1 : 0, norm = 'l2' } = options
+  const { grid, lossShare, lossBound, expectedUnits } = options
+  const length = sensitivity({ clipping, clip, directions, norm })
+  return (((sumOfIntegers * grid) / (lossShare * length)) * lossBound) / expectedUnits
 }
