@@ -12,6 +12,8 @@ export {
   ROUNDS_MAX,
 } from './calibration.ts'
 export {
+  type ClipOptions,
+  type Clipped,
   type Clipping,
   clipJoint,
   clipPerDirection,
@@ -19,7 +21,10 @@ export {
   GRID_STEPS_MAX,
   type Grid,
   type LossCoordinate,
+  laplaceScale,
   meanDifferences,
+  type NoiseQuestion,
+  type Norm,
   noiseDeviation,
   sensitivity,
 } from './clip.ts'
@@ -33,6 +38,7 @@ export {
   type EventCount,
   gaussianEvent,
   laplaceEvent,
+  type Mechanism,
   type MechanismEvent,
   mechanismEvent,
   type Neighbours,
@@ -42,6 +48,8 @@ export {
 } from './event.ts'
 export { canSpend, filterOrders, RdpFilter } from './filter.ts'
 export { groupEvents, groupGuarantee, groupSpend } from './group.ts'
+export { roundedLaplaces } from './laplace.ts'
+export { clipUnit, drawNoise, noiseScale, normOf } from './mechanism.ts'
 export { type Budget, fitsSchedule, RdpMeter, spend } from './meter.ts'
 export { roundedNormals } from './normal.ts'
 export { ODOMETER_ORDERS, odometer } from './odometer.ts'
