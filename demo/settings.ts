@@ -18,31 +18,17 @@ export const TASK: PromptClassification = {
   buckets: [48, 96],
 }
 
-const CLIP = 0.1
-/** Each stage starts from a fresh frozen factor, with a smaller rate; everything else stays. */
-const stage = (rounds: number, learningRate: number): RunRequest['stages'][number] => ({
-  rounds,
-  learningRate,
-  radius: 0.01,
-  directions: 64,
-  clip: CLIP,
-  samplingRate: 0.06,
-  prox: 0,
-  lossShare: 0.2,
-  lossBound: 2,
-})
-
 export const METHOD: {
   rank: number
   sites: readonly { name: string; scale: number }[]
-  stages: RunRequest['stages']
+  preset: RunRequest['preset']
 } = {
   rank: 8,
   sites: [
     { name: 'layer.2.ffn.down', scale: 1 },
     { name: 'head.transform', scale: 1 },
   ],
-  stages: [stage(84, 0.3), stage(83, 0.09), stage(83, 0.03)],
+  preset: { name: 'sotto', samplingRate: 0.06, rounds: 250 },
 }
 
 /** The request of the demo's run, for a model and its space. */
@@ -51,7 +37,7 @@ export function runRequest(model: string, space: LoraSpace): RunRequest {
     model,
     task: TASK,
     space: { ...space, sites: [...space.sites] },
-    stages: METHOD.stages,
+    preset: METHOD.preset,
     datasets: [...MAILBOXES],
     budget: BUDGET,
     deadlineSeconds: 600,

@@ -1,13 +1,17 @@
 import { randomFillSync } from 'node:crypto'
 import type { LossOracle } from '../gpu-worker/release.ts'
 import { composeRelease, type ReleaseInput } from '../gpu-worker/release.ts'
+import type { Method } from '../shared/api/index.ts'
 import {
+  type Aggregation,
   advance,
   coefficients,
+  MEAN,
   type ReplayPoint,
   replayStart,
   type Space,
   type Stage,
+  spaceOfStage,
   totalRounds,
 } from '../shared/zo/index.ts'
 
@@ -16,6 +20,8 @@ export interface Simulation<Line> {
   readonly seed: string
   readonly space: Space
   readonly stages: readonly Stage[]
+  /** Default: joint clip, Gaussian noise, two sides, the mean over all units. */
+  readonly method?: Method & { readonly aggregation: Aggregation }
   /** Units of each dataset. */
   readonly datasets: readonly (readonly (readonly Line[])[])[]
   readonly oracle: LossOracle<Line> & { setStage?(stage: number, finished: readonly Float32Array[]): Promise<void> }
@@ -26,9 +32,11 @@ export interface Simulation<Line> {
 
 export const secretRandom = (length: number): Uint8Array => randomFillSync(new Uint8Array(length))
 
+const METHOD = { clipping: 'joint', noise: 'gaussian', sides: 'two', aggregation: MEAN } as const
+
 /** Runs all rounds and returns the trained state. */
 export async function simulate<Line>(simulation: Simulation<Line>): Promise<ReplayPoint['state']> {
-  const { seed, space, stages, oracle, release = composeRelease } = simulation
+  const { seed, space, stages, oracle, release = composeRelease, method = METHOD } = simulation
   let point = replayStart({ seed, space, stages })
   for (let round = 0; round < totalRounds(stages); round++) {
     const { stage: index } = point.state
@@ -36,10 +44,11 @@ export async function simulate<Line>(simulation: Simulation<Line>): Promise<Repl
     const reports = []
     for (const units of simulation.datasets) {
       const integers = await release({
+        method,
         stage,
         round,
         seed,
-        space,
+        space: spaceOfStage(simulation, index),
         state: point.state,
         units,
         oracle,
@@ -47,7 +56,10 @@ export async function simulate<Line>(simulation: Simulation<Line>): Promise<Repl
       })
       reports.push({ integers, units: units.length })
     }
-    point = advance({ seed, space, stages }, point, { round, coefficients: coefficients(reports, stage) })
+    point = advance({ seed, space, stages }, point, {
+      round,
+      coefficients: coefficients(reports, stage, method.aggregation),
+    })
     if (point.state.stage !== index) await oracle.setStage?.(point.state.stage, point.state.finished)
     simulation.onRound?.(round)
   }

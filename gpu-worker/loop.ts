@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Lease, type RunSpec, unsignedReportSchema } from '../shared/api/index.ts'
 import { canonicalJson } from '../shared/ledger/index.ts'
 import type { RandomBytes } from '../shared/privacy/index.ts'
-import { stateHash } from '../shared/zo/index.ts'
+import { spaceOfStage, stateHash } from '../shared/zo/index.ts'
 import type { Coordinator } from './coordinator.ts'
 import { EngineError } from './engine/index.ts'
 import { WorkerError } from './error.ts'
@@ -143,10 +143,11 @@ async function evaluate(options: WorkerOptions, { run, engine }: Job, lease: Lea
   const { spec, point } = run
   const stage = spec.stages[point.state.stage]!
   const integers = await composeRelease({
+    method: spec,
     stage,
     round: lease.round,
     seed: spec.seed,
-    space: spec.space,
+    space: spaceOfStage(spec, point.state.stage),
     state: point.state,
     units: engine.units,
     oracle: engine,

@@ -5,6 +5,7 @@ import { type Charge, checkCharge, checkSpec, type OwnAccount, type Policy } fro
 
 const event = { mechanism: 'gaussian', noiseMultiplier: 1.5, samplingRate: 0.1, neighbours: 'add-remove' } as const
 const spec = {
+  noise: 'gaussian',
   stages: [{ rounds: 50, noiseMultiplier: 1.5, samplingRate: 0.1 }],
   spareCharges: 5,
   datasets: [

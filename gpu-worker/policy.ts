@@ -62,7 +62,7 @@ export function checkCharge(lease: Lease, spec: RunSpec, own: OwnAccount): void 
   }
   const isOfStage = ({ event, round }: Charge) => {
     const { stage } = stageOf(spec.stages, round)
-    return canonicalEvent(event) === canonicalEvent(stageEvent(stage))
+    return canonicalEvent(event) === canonicalEvent(stageEvent(spec, stage))
   }
   if (!own.charges.every(isOfStage)) {
     throw new WorkerError(

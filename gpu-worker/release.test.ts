@@ -47,6 +47,7 @@ const smooth: LossOracle<number> = {
 }
 const secret = (length: number) => randomFillSync(new Uint8Array(length))
 const input = (more: Partial<ReleaseInput<number>> = {}): ReleaseInput<number> => ({
+  method: { clipping: 'joint', noise: 'gaussian', sides: 'two' },
   stage,
   round: 3,
   seed,

@@ -1,11 +1,5 @@
-import {
-  clipJoint,
-  meanDifferences,
-  noiseDeviation,
-  poissonSample,
-  type RandomBytes,
-  roundedNormals,
-} from '../shared/privacy/index.ts'
+import { type Method, unitBoundOf } from '../shared/api/index.ts'
+import { clipUnit, drawNoise, meanDifferences, poissonSample, type RandomBytes } from '../shared/privacy/index.ts'
 import {
   groupCount,
   type Perturbation,
@@ -22,6 +16,7 @@ export interface LossOracle<Line> {
 }
 
 export interface ReleaseInput<Line> {
+  readonly method: Method
   readonly stage: Stage
   readonly round: number
   readonly seed: string
@@ -41,9 +36,8 @@ export interface ReleaseInput<Line> {
  */
 export async function composeRelease<Line>(input: ReleaseInput<Line>): Promise<number[]> {
   const { stage, random } = input
-  const deviation = noiseDeviation({ ...stage, clipping: 'joint' })
   // Drawn before the data is looked at, so that neither their values nor their timing can depend on it.
-  const noise = roundedNormals({ count: reportLength(stage), deviation }, random)
+  const noise = drawNoise({ ...stage, ...unitBoundOf(input.method), count: reportLength(stage) }, random)
   const batch = poissonSample(input.units.length, stage.samplingRate, random).map((unit) => input.units[unit]!)
   const total = Array.from(noise)
   for (const contribution of await contributions(input, batch)) {
@@ -61,29 +55,32 @@ async function contributions<Line>(
 ): Promise<Int32Array[]> {
   const lines = batch.flat()
   if (lines.length === 0) return []
-  const { stage, round, state } = input
+  const { method, stage, round, state } = input
   const { directions, radius } = stage
-  const at = { center: state.current, round, directions, radius, sides: 'two' } as const
+  const at = { center: state.current, round, directions, radius, sides: method.sides }
   const groups = groupCount(at)
   const losses = await input.oracle.losses(lines, at)
+  const bound = { clip: stage.clip, grid: stage.grid, ...unitBoundOf(method) }
   let line = 0
   return batch.map((unit) => {
-    const rows = unit.map(() => differences(losses.subarray(line * groups, ++line * groups), radius))
+    const rows = unit.map(() => differences(losses.subarray(line * groups, ++line * groups), at))
     const differencesOfUnit = meanDifferences(rows.map((row) => row.differences))
     const loss = rows.reduce((sum, row) => sum + row.loss, 0) / rows.length
-    const { clip, grid, lossShare, lossBound } = stage
-    return clipJoint(differencesOfUnit, lossShare > 0 ? { clip, grid, lossShare, lossBound, loss } : { clip, grid })
+    const { lossShare, lossBound } = stage
+    return clipUnit(differencesOfUnit, lossShare > 0 ? { ...bound, lossShare, lossBound, loss } : bound)
   })
 }
 
-/** Finite differences D_k = (l+ - l-) / (2 phi) of one line, and its mean loss over all groups. */
-function differences(losses: Float32Array, radius: number): { differences: Float64Array; loss: number } {
-  const result = new Float64Array(losses.length / 2)
-  let sum = 0
-  for (let k = 0; k < result.length; k++) {
-    const [plus, minus] = [losses[2 * k]!, losses[2 * k + 1]!]
-    result[k] = (plus - minus) / (2 * radius)
-    sum += plus + minus
-  }
-  return { differences: result, loss: sum / losses.length }
+/**
+ * Finite differences of one line, and its mean loss over all groups: D_k = (l+ - l-) / (2 phi) of two sides, or (l+ - l) / phi of
+ * one, where l is the loss at the center itself, shared by all directions.
+ */
+function differences(
+  losses: Float32Array,
+  { directions, radius, sides }: Pick<Perturbation, 'directions' | 'radius' | 'sides'>,
+): { differences: Float64Array; loss: number } {
+  const result = Float64Array.from({ length: directions }, (_, k) =>
+    sides === 'two' ? (losses[2 * k]! - losses[2 * k + 1]!) / (2 * radius) : (losses[k + 1]! - losses[0]!) / radius,
+  )
+  return { differences: result, loss: losses.reduce((sum, loss) => sum + loss, 0) / losses.length }
 }

@@ -1,5 +1,5 @@
 import type { RunSpec } from '../shared/api/index.ts'
-import { groupCount, type Perturbation } from '../shared/zo/index.ts'
+import { groupCount, type Perturbation, type Space, spaceOfStage } from '../shared/zo/index.ts'
 import { type DataLine, lineFor, readUnits } from './data/index.ts'
 import {
   type DeviceWish,
@@ -11,6 +11,7 @@ import {
 } from './engine/index.ts'
 import type { Log } from './log.ts'
 import type { SiteEngine } from './loop.ts'
+import { readMasks } from './masks.ts'
 
 /** A line as the engine reads it; null where it does not fit the run's task. */
 type Line = EncodedRecord | null
@@ -33,15 +34,18 @@ export async function openSiteEngine(
     readonly log: Log
   },
 ): Promise<SiteEngine> {
-  const { task, space, seed } = spec
+  const { task, seed, sides } = spec
+  const spaces = spec.stages.map((_, stage) => spaceOfStage(spec, stage))
+  const masks = readMasks(modelDir, spaces)
   const units = await readUnits(site.data, site)
   const { threads, device, keepsHalves } = site
   const kept = keepsHalves === undefined ? {} : { keepsHalves }
-  const engine = await openEngine({ modelDir, task, space, seed, threads, device, ...kept })
+  const [first, ...later] = spaces.map((space, stage) => withMask(space, masks[stage]))
+  const engine = await openEngine({ modelDir, task, ...first!, later, seed, threads, device, ...kept })
   site.log({ event: 'engine_open', device: engine.device })
   const warm = async (stage: number): Promise<void> => {
     const { directions } = spec.stages[stage]!
-    await engine.warm({ directions, sides: 'two' })
+    await engine.warm({ directions, sides })
   }
   const leaveOut = once(() => site.log({ event: 'units_left_out' }))
   const encode = (data: DataLine): Line => {
@@ -99,6 +103,8 @@ export async function openSiteEngine(
     close: () => engine.close(),
   }
 }
+
+const withMask = (space: Space, mask: Uint8Array | undefined) => (mask ? { space, mask } : { space })
 
 /** What is still to do when an engine is open; where it fails, the engine is closed again. */
 async function opened<T>(engine: Engine, todo: () => Promise<T>): Promise<T> {

@@ -6,6 +6,7 @@ import {
   runRequestSchema,
   runSchema,
 } from '../../shared/api/index.ts'
+import { spaceOfStage } from '../../shared/zo/index.ts'
 import { hex, newId } from '../directory/index.ts'
 import { type PlannedRun, planRun, spendOf, workOf } from '../run/index.ts'
 import { findDataset } from './datasets.ts'
@@ -20,8 +21,14 @@ import type { Services } from './services.ts'
 async function planned(services: Services, request: RunRequest, seed: string): Promise<PlannedRun> {
   if (new Set(request.datasets).size !== request.datasets.length) throw new ApiError('bad_request', 'datasets')
   const datasets = await Promise.all(request.datasets.map((id) => findDataset(services, id, 'unknown_dataset')))
-  await requireModel(services, request.model)
+  const { files } = await requireModel(services, request.model)
   const plan = planRun(request, { datasets: datasets.map(({ id, units, unit }) => ({ id, units, unit })), seed })
+  const held = new Set(files.map(({ sha256 }) => sha256))
+  for (const stage of plan.spec.stages.keys()) {
+    const space = spaceOfStage(plan.spec, stage)
+    if (space.kind === 'pruned' && !held.has(space.mask))
+      throw new ApiError('bad_request', 'space.mask: no file of the model')
+  }
   for (const id of request.datasets) {
     const preview = await (await services.datasets.get(id)).preview(plan.eventsWithSpares)
     if (!preview?.ok) throw new ApiError('dataset_budget_exceeded', `dataset ${id}`)

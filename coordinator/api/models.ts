@@ -32,11 +32,12 @@ async function missingFiles(services: Services, manifest: ModelManifest): Promis
   return checked.filter(({ file, size }) => size !== file.bytes).map(({ file }) => file)
 }
 
-/** A model with all its files uploaded. @throws ApiError `unknown_model` */
-export async function requireModel(services: Services, id: string): Promise<void> {
+/** The manifest of a model with all its files uploaded. @throws ApiError `unknown_model` */
+export async function requireModel(services: Services, id: string): Promise<ModelManifest> {
   const manifest = await services.directory.model(id)
   if (!manifest) throw new ApiError('unknown_model', 'model')
   if ((await missingFiles(services, manifest)).length > 0) throw new ApiError('unknown_model', 'model: files missing')
+  return manifest
 }
 
 export function modelRoutes(services: Services): Api {

@@ -2,8 +2,11 @@ import {
   type FullSpace,
   frozenFactor,
   type LoraSpace,
+  type PrunedSpace,
+  type Space,
   segmentLengths,
   segmentOffsets,
+  spaceOfStage,
   stateHash,
   type TrainedState,
 } from '../../shared/zo/index.ts'
@@ -54,12 +57,46 @@ function deltaTensors({ tensors }: FullSpace, { stage, segments }: FinishedStage
   }))
 }
 
-/** How the tensors of a space are to be read; `scales` has what is not multiplied into them, for each site. */
-function formatOf(space: LoraSpace | FullSpace): Record<string, string> {
-  if (space.kind === 'full') return { format: 'sotto-delta-v1' }
-  if (space.trained === 'factor') return { format: 'sotto-lora-v1' }
-  const scales = Object.fromEntries(space.sites.map(({ name, scale }) => [name, scale]))
-  return { format: 'sotto-lora-core-v1', scales: JSON.stringify(scales) }
+/** `<tensor>.stage<s>.values` [kept]: what is added to the entries that the stage's mask keeps, in their order. */
+function keptTensors({ tensors }: PrunedSpace, { stage, segments }: FinishedStage): Tensor[] {
+  return tensors.map(({ name, kept }, segment) => ({
+    name: `${name}.stage${stage}.values`,
+    shape: [kept],
+    data: segments[segment]!,
+  }))
+}
+
+function tensorsOf(space: Space, finished: FinishedStage): Tensor[] {
+  switch (space.kind) {
+    case 'full':
+      return deltaTensors(space, finished)
+    case 'pruned':
+      return keptTensors(space, finished)
+    case 'lora':
+      return space.trained === 'core' ? coreTensors(space, finished) : factorTensors(space, finished)
+  }
+}
+
+/**
+ * How the tensors of a run are to be read; `scales` has what is not multiplied into them, for each site, and `masks` the hash of
+ * each stage's mask.
+ */
+function formatOf(spaces: readonly Space[]): Record<string, string> {
+  const [space] = spaces as [Space]
+  switch (space.kind) {
+    case 'full':
+      return { format: 'sotto-delta-v1' }
+    case 'pruned':
+      return {
+        format: 'sotto-pruned-v1',
+        masks: JSON.stringify(spaces.map((each) => (each.kind === 'pruned' ? each.mask : null))),
+      }
+    case 'lora': {
+      if (space.trained === 'factor') return { format: 'sotto-lora-v1' }
+      const scales = Object.fromEntries(space.sites.map(({ name, scale }) => [name, scale]))
+      return { format: 'sotto-lora-core-v1', scales: JSON.stringify(scales) }
+    }
+  }
 }
 
 /**
@@ -67,17 +104,16 @@ function formatOf(space: LoraSpace | FullSpace): Record<string, string> {
  * its metadata name. The model's weight is the base and the sum over all stages.
  */
 export function adapterFile(view: Pick<RunView, 'id' | 'spec' | 'specHash'>, state: TrainedState): Uint8Array {
-  const { space, seed } = view.spec
-  const offsets = segmentOffsets(space)
-  const lengths = segmentLengths(space)
+  const { spec } = view
+  const spaces = spec.stages.map((_, stage) => spaceOfStage(spec, stage))
   const tensors = [...state.finished, state.current].flatMap((factor, stage) => {
-    const segments = offsets.map((offset, segment) => factor.subarray(offset, offset + lengths[segment]!))
-    const finished = { stage, seed, segments }
-    if (space.kind === 'full') return deltaTensors(space, finished)
-    return space.trained === 'core' ? coreTensors(space, finished) : factorTensors(space, finished)
+    const space = spaces[stage]!
+    const lengths = segmentLengths(space)
+    const segments = segmentOffsets(space).map((offset, at) => factor.subarray(offset, offset + lengths[at]!))
+    return tensorsOf(space, { stage, seed: spec.seed, segments })
   })
   return safetensors(tensors, {
-    ...formatOf(space),
+    ...formatOf(spaces),
     run: view.id,
     specHash: view.specHash,
     stateHash: stateHash(state),

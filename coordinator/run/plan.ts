@@ -1,23 +1,36 @@
 import type { z } from 'zod'
 import {
+  type CompleteRequest,
   envelopeOf,
   MAX_INTEGER,
   type RunRequest,
   type RunSpec,
+  runRequestSchema,
   runSpecSchema,
   scheduleOf,
+  stageRequestSchema,
   type stageSchema,
 } from '../../shared/api/index.ts'
 import {
   calibrateNoise,
+  calibratePure,
   type EpsilonBounds,
   type EventCount,
   epsilonBounds,
   PrivacyError,
+  pureEpsilon,
   spend,
   spendCurve,
 } from '../../shared/privacy/index.ts'
-import { reportLength, spaceDimension, totalRounds } from '../../shared/zo/index.ts'
+import {
+  expandPreset,
+  groupCount,
+  PresetError,
+  reportLength,
+  spaceDimension,
+  spaceOfStage,
+  totalRounds,
+} from '../../shared/zo/index.ts'
 import { reportReach } from './reach.ts'
 
 type Stage = z.infer<typeof stageSchema>
@@ -44,6 +57,8 @@ export interface PlannedRun {
   /** The certified interval of all rounds. */
   readonly epsilon: EpsilonBounds
   readonly epsilonWithSpares: EpsilonBounds
+  /** At delta 0, with the spare charges; infinite for Gaussian noise. */
+  readonly epsilonPure: number
 }
 
 export type DatasetFacts = RunSpec['datasets'][number]
@@ -60,16 +75,24 @@ const DEFAULT_GRID_STEPS = 2 ** 20
  * Fills in what a request leaves out: grid, spare charges, quorum, and the smallest noise that pays for all rounds and spares.
  * @throws PlanError
  */
-export function planRun(request: RunRequest, given: { datasets: readonly DatasetFacts[]; seed: string }): PlannedRun {
+export function planRun(asked: RunRequest, given: { datasets: readonly DatasetFacts[]; seed: string }): PlannedRun {
+  const complete = runRequestSchema.safeParse(asked)
+  if (!complete.success) throw new PlanError('bad_request', fieldsOf(complete.error))
+  const request = explicit(complete.data)
   const rounds = request.stages.reduce((sum, stage) => sum + stage.rounds, 0)
   const spareCharges = request.spareCharges ?? Math.max(4, Math.ceil(0.05 * rounds))
+  if (request.guarantee === 'pure' && request.noise !== 'laplace')
+    throw new PlanError('bad_request', 'guarantee: pure epsilon wants noise laplace')
   const stages = withNoise(request, spareCharges)
   const parsed = runSpecSchema.safeParse({
-    version: 1,
+    version: 2,
     model: request.model,
     task: request.task,
     space: request.space,
-    clipping: 'joint',
+    clipping: request.clipping,
+    noise: request.noise,
+    sides: request.sides,
+    aggregation: request.aggregation,
     stages,
     datasets: given.datasets,
     neighbours: 'add-remove',
@@ -83,49 +106,95 @@ export function planRun(request: RunRequest, given: { datasets: readonly Dataset
   })
   if (!parsed.success) throw new PlanError('bad_request', fieldsOf(parsed.error))
   checkGrid(parsed.data)
-  return priced(parsed.data)
+  return priced(parsed.data, request.guarantee)
 }
 
-function priced(spec: RunSpec): PlannedRun {
+/** A request with stages of its own. */
+type ExplicitRequest = CompleteRequest & { readonly stages: NonNullable<CompleteRequest['stages']> }
+
+/** A preset written out: what it says goes before what the request left to its defaults. @throws PlanError */
+function explicit(request: CompleteRequest): ExplicitRequest {
+  const { stages, preset, ...rest } = request
+  if (stages) return { ...rest, stages }
+  if (!preset) throw new PlanError('bad_request', 'stages')
+  if (preset.name === 'dp-zopo' && request.space.kind !== 'pruned')
+    throw new PlanError('bad_request', 'space.kind: dp-zopo trains a pruned space')
+  try {
+    const { distribution, stages: drafts, ...method } = expandPreset(preset)
+    const draws = isOfProducts(request.space) ? 'rademacher' : distribution
+    const written = drafts.map((draft) => stageRequestSchema.parse(draft))
+    return { ...rest, ...method, space: { ...request.space, distribution: draws }, stages: written }
+  } catch (error) {
+    if (!(error instanceof PresetError)) throw error
+    throw new PlanError('bad_request', `preset.${error.field}`, error)
+  }
+}
+
+/** Directions of low rank have a distribution of their own. */
+const isOfProducts = (space: CompleteRequest['space']): boolean =>
+  space.kind === 'full' && space.directions.kind === 'low-rank'
+
+function priced(spec: RunSpec, guarantee: CompleteRequest['guarantee']): PlannedRun {
   const { delta } = spec.budget
   const events = scheduleOf(spec)
   const eventsWithSpares = envelopeOf(spec)
   const epsilon = epsilonBounds(events, delta)
   const epsilonWithSpares = epsilonBounds(eventsWithSpares, delta)
-  if (!(epsilonWithSpares.epsilon <= spec.budget.epsilon)) throw new PlanError('budget_impossible', 'budget')
-  return { spec, events, eventsWithSpares, epsilon, epsilonWithSpares }
+  const epsilonPure = pureEpsilon(eventsWithSpares)
+  const spent = guarantee === 'pure' ? epsilonPure : epsilonWithSpares.epsilon
+  if (!(spent <= spec.budget.epsilon)) throw new PlanError('budget_impossible', 'budget')
+  return { spec, events, eventsWithSpares, epsilon, epsilonWithSpares, epsilonPure }
 }
 
-function withNoise(request: RunRequest, spareCharges: number): Stage[] {
+function withNoise(request: ExplicitRequest, spareCharges: number): Stage[] {
   const given = request.stages.filter((stage) => stage.noiseMultiplier !== undefined)
   if (given.length > 0 && given.length < request.stages.length) {
     throw new PlanError('bad_request', 'stages.noiseMultiplier: for all stages or for none')
   }
   const common = given.length > 0 ? undefined : calibrated(request, spareCharges)
-  return request.stages.map((stage) => ({
+  return request.stages.map(({ noiseRatio = 1, ...stage }) => ({
     ...stage,
     grid: stage.grid ?? stage.clip / DEFAULT_GRID_STEPS,
-    noiseMultiplier: (stage.noiseMultiplier ?? common)!,
+    noiseMultiplier: stage.noiseMultiplier ?? common! * noiseRatio,
   }))
 }
 
-/** The least common noise that pays for all that the run may ever charge. */
-function calibrated(request: RunRequest, spareCharges: number): number {
+/** The least common noise that pays for all that the run may ever charge; a stage has its ratio of it. */
+function calibrated(request: ExplicitRequest, spareCharges: number): number {
   const { epsilon: targetEpsilon, delta } = request.budget
-  const envelopeAt = (noiseMultiplier: number) =>
-    envelopeOf({ spareCharges, stages: request.stages.map((stage) => ({ ...stage, noiseMultiplier })) })
-  const stages = envelopeAt(1).map(({ event, count }) => ({ samplingRate: event.samplingRate, rounds: count }))
-  const pays = (noise: number) => epsilonBounds(envelopeAt(noise), delta).epsilon <= targetEpsilon
+  const envelopeAt = (common: number) =>
+    envelopeOf({
+      spareCharges,
+      noise: request.noise,
+      stages: request.stages.map((stage) => ({ ...stage, noiseMultiplier: common * (stage.noiseRatio ?? 1) })),
+    })
+  const spent = (noise: number): number =>
+    request.guarantee === 'pure' ? pureEpsilon(envelopeAt(noise)) : epsilonBounds(envelopeAt(noise), delta).epsilon
   try {
-    const least = calibrateNoise({ targetEpsilon, delta, stages })
-    let noise = roundUp(least.noiseMultiplier, NOISE_DIGITS)
+    let noise = roundUp(leastNoise(request, envelopeAt(1), { targetEpsilon, delta }), NOISE_DIGITS)
     // Two upper bounds of nearly the same may lie apart by more than the noise does: the tidy one must pay too.
-    while (!pays(noise)) noise = roundUp(noise * NOISE_STEP, NOISE_DIGITS)
+    while (!(spent(noise) <= targetEpsilon)) noise = roundUp(noise * NOISE_STEP, NOISE_DIGITS)
     return noise
   } catch (error) {
     if (!(error instanceof PrivacyError)) throw error
     throw new PlanError(error.code === 'unreachable_target' ? 'budget_impossible' : 'bad_request', 'budget', error)
   }
+}
+
+/** @param ratios what the run may charge, with the ratios of its stages in the place of their noise. */
+function leastNoise(
+  { guarantee, noise: mechanism }: ExplicitRequest,
+  ratios: readonly EventCount[],
+  target: { targetEpsilon: number; delta: number },
+): number {
+  const stages = ratios.map(({ event, count }) => ({
+    mechanism,
+    samplingRate: event.samplingRate,
+    rounds: count,
+    noiseRatio: event.noiseMultiplier,
+  }))
+  if (guarantee === 'pure') return calibratePure({ targetEpsilon: target.targetEpsilon, stages })
+  return calibrateNoise({ ...target, stages }).noiseMultiplier
 }
 
 /** The least number of some significant digits that is not below `value`. */
@@ -141,7 +210,7 @@ function checkGrid(spec: RunSpec): void {
   const units = Math.max(...spec.datasets.map((d) => d.units))
   for (const stage of spec.stages) {
     try {
-      if (reportReach(stage, { units, clipping: spec.clipping }) <= MAX_INTEGER) continue
+      if (reportReach(stage, { units, method: spec }) <= MAX_INTEGER) continue
     } catch (error) {
       if (!(error instanceof PrivacyError)) throw error
       throw new PlanError('bad_request', 'stages.clip, stages.grid', error)
@@ -155,13 +224,14 @@ function fieldsOf(error: z.ZodError): string {
 }
 
 /** What a plan says of the spend of each dataset: certified intervals, and what the accounts of other kinds would say. */
-export function spendOf({ spec, events, epsilon, epsilonWithSpares }: PlannedRun) {
+export function spendOf({ spec, events, epsilon, epsilonWithSpares, epsilonPure }: PlannedRun) {
   const { delta } = spec.budget
   return {
     epsilon: epsilon.epsilon,
     epsilonLower: epsilon.lower,
     epsilonRdp: spend(events, delta).epsilon,
     epsilonWithSpares: epsilonWithSpares.epsilon,
+    epsilonPure: Number.isFinite(epsilonPure) ? epsilonPure : null,
     epsilonByRound: spendCurve(events, delta, CURVE_POINTS).map(({ round, epsilon: upper }) => ({
       round,
       epsilon: upper,
@@ -174,8 +244,11 @@ export function workOf(spec: RunSpec) {
   const units = spec.datasets.reduce((sum, d) => sum + d.units, 0)
   return {
     rounds: totalRounds(spec.stages),
-    dimension: spaceDimension(spec.space),
-    forwardPasses: spec.stages.reduce((sum, s) => sum + s.rounds * s.samplingRate * units * 2 * s.directions, 0),
+    dimension: Math.max(...spec.stages.map((_, stage) => spaceDimension(spaceOfStage(spec, stage)))),
+    forwardPasses: spec.stages.reduce(
+      (sum, s) => sum + s.rounds * s.samplingRate * units * groupCount({ ...s, ...spec }),
+      0,
+    ),
     bytesPerReport: Math.max(...spec.stages.map((stage) => reportBytes(reportLength(stage)))),
   }
 }

@@ -1,6 +1,6 @@
-import { type RunSpec, stageEvent } from '../../shared/api/index.ts'
+import { type RunSpec, stageEvent, unitBoundOf } from '../../shared/api/index.ts'
 import type { RunEntry } from '../../shared/ledger/index.ts'
-import { decodeLoss } from '../../shared/privacy/index.ts'
+import { decodeLoss, normOf } from '../../shared/privacy/index.ts'
 import {
   advance,
   coefficients,
@@ -92,7 +92,8 @@ function chargeEntry(view: RunView, at: { round: number; dataset: string; attemp
   const { round, dataset, attempt } = at
   const index = view.spec.datasets.findIndex((d) => d.id === dataset)
   const lease = leaseId(view.id, { round, dataset: index, attempt })
-  return { type: 'charge', round, dataset, lease, attempt, event: stageEvent(stageOf(view.spec.stages, round).stage) }
+  const { stage } = stageOf(view.spec.stages, round)
+  return { type: 'charge', round, dataset, lease, attempt, event: stageEvent(view.spec, stage) }
 }
 
 /** The charge for one more lease of the open round, after the one of a slot was lost. */
@@ -114,7 +115,7 @@ export function fitsRound(spec: RunSpec, report: Pick<StoredReport, 'round' | 'd
   const { round, dataset, integers } = report
   const { stage } = stageOf(spec.stages, round)
   const { units } = spec.datasets.find(({ id }) => id === dataset)!
-  const reach = reportReach(stage, { units, clipping: spec.clipping })
+  const reach = reportReach(stage, { units, method: spec })
   const inReach = integers.every((n) => Number.isSafeInteger(n) && Math.abs(n) <= reach)
   return integers.length === reportLength(stage) && inReach
 }
@@ -133,7 +134,7 @@ export function closeRound(
   const units = new Map(spec.datasets.map((d) => [d.id, d.units]))
   const sorted = [...reports].sort((a, b) => (a.dataset < b.dataset ? -1 : 1))
   const released = sorted.map(({ integers, dataset }) => ({ integers, units: units.get(dataset)! }))
-  const ghat = coefficients(released, stage)
+  const ghat = coefficients(released, stage, spec.aggregation)
   const after = finiteAfter(() => advance(spec, point, { round, coefficients: ghat }))
   if (!after) return null
   const hash = stateHash(after.state)
@@ -148,7 +149,7 @@ export function closeRound(
       signature,
     })),
     coefficients: ghat,
-    ...privateLoss(stage, released),
+    ...privateLoss(spec, stage, released),
     stateHash: hash,
   }
   const entries = last ? [close, { type: 'stage', stage: index, stateHash: hash } as const] : [close]
@@ -165,9 +166,14 @@ function finiteAfter(step: () => ReplayPoint): ReplayPoint | null {
 }
 
 /** The mean loss that rode along in the last coordinate, where it did. */
-function privateLoss(stage: Stage, reports: readonly { integers: readonly number[]; units: number }[]) {
+function privateLoss(
+  spec: RunSpec,
+  stage: Stage,
+  reports: readonly { integers: readonly number[]; units: number }[],
+): { privateLoss?: number } {
   if (stage.lossShare === 0) return {}
   const sum = reports.reduce((total, report) => total + report.integers[stage.directions]!, 0)
   const expectedUnits = stage.samplingRate * reports.reduce((total, report) => total + report.units, 0)
-  return { privateLoss: decodeLoss(sum, { ...stage, expectedUnits }) }
+  const { mechanism, clipping } = unitBoundOf(spec)
+  return { privateLoss: decodeLoss(sum, { ...stage, clipping, norm: normOf(mechanism), expectedUnits }) }
 }

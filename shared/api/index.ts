@@ -1,3 +1,4 @@
+export * from './preset.ts'
 export * from './problem.ts'
 export * from './resources.ts'
 export * from './signing.ts'

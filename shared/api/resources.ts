@@ -1,9 +1,11 @@
 import { z } from 'zod'
+import { presetSchema } from './preset.ts'
 import {
   budgetSchema,
   HexHash,
   Identifier,
   mechanismEventSchema,
+  methodRequestShape,
   runSpecSchema,
   spaceSchema,
   stageRequestSchema,
@@ -105,16 +107,33 @@ export const runRequestSchema = z
     model: HexHash,
     task: taskSchema,
     space: spaceSchema,
-    stages: z.array(stageRequestSchema).min(1).max(64),
+    ...methodRequestShape,
+    stages: z.array(stageRequestSchema).min(1).max(64).optional(),
+    preset: presetSchema
+      .optional()
+      .describe(
+        'In the place of stages: a method by name. Sets clipping, noise, sides, guarantee and the distribution too.',
+      ),
     datasets: z.array(Identifier).min(1).max(1000),
     budget: budgetSchema,
+    guarantee: z
+      .enum(['approximate', 'pure'])
+      .default('approximate')
+      .describe('What the noise is chosen for: (epsilon, delta), or with Laplace noise epsilon alone, with delta 0.'),
     spareCharges: z.int().nonnegative().max(100_000).optional().describe('Default: 5 % of the rounds, at least 4.'),
     quorum: z.int().positive().optional().describe('Default: all datasets.'),
     deadlineSeconds: z.number().positive().max(86_400).default(600),
     leaseSeconds: z.number().positive().max(86_400).default(120),
   })
+  .refine(({ stages, preset }) => (stages === undefined) !== (preset === undefined), {
+    path: ['stages'],
+    message: 'either stages or a preset',
+  })
   .meta({ id: 'RunRequest' })
-export type RunRequest = z.infer<typeof runRequestSchema>
+/** A run as one asks for it: what is left out has a default. */
+export type RunRequest = z.input<typeof runRequestSchema>
+/** The same with its defaults. */
+export type CompleteRequest = z.output<typeof runRequestSchema>
 export const runPlanSchema = z
   .strictObject({
     stages: z.array(stageSchema),
@@ -126,6 +145,12 @@ export const runPlanSchema = z
     epsilonLower: z.number().describe('A certified lower bound of the same.'),
     epsilonRdp: z.number().describe('The same by Renyi divergences: looser, for comparison with other accountants.'),
     epsilonWithSpares: z.number().describe('Upper bound with all spare charges; the budget pays for this.'),
+    epsilonPure: z
+      .number()
+      .nullable()
+      .describe(
+        'With all spare charges, at delta 0: the sum of what each charge costs alone. Null for Gaussian noise.',
+      ),
     epsilonByRound: z
       .array(z.strictObject({ round: z.int(), epsilon: z.number() }))
       .describe('Upper bounds after at most 50 rounds, evenly spaced, the last at the last round.'),

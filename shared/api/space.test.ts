@@ -11,7 +11,7 @@ const full = { kind: 'full', directions: { kind: 'dense' }, tensors: [{ name: 'w
 
 describe('the space of a request', () => {
   it('trains the factor where nothing else is said, and says so', () => {
-    expect(parse(lora).data?.space).toEqual({ ...lora, trained: 'factor' })
+    expect(parse(lora).data?.space).toEqual({ ...lora, trained: 'factor', distribution: 'rademacher' })
     expect(takes({ ...lora, trained: 'core' })).toBe(true)
     expect(takes({ ...lora, trained: 'both' })).toBe(false)
   })
@@ -23,7 +23,7 @@ describe('the space of a request', () => {
   })
 
   it('may be whole tensors, with dense directions or such of rank 1 to 64', () => {
-    expect(parse(full).data?.space).toEqual(full)
+    expect(parse(full).data?.space).toEqual({ ...full, distribution: 'rademacher' })
     for (const [rank, expected] of [[1, true] as const, [64, true] as const, [65, false] as const, [0, false] as const])
       expect(takes({ ...full, directions: { kind: 'low-rank', rank } })).toBe(expected)
     expect(takes({ ...full, directions: { kind: 'dense', rank: 2 } })).toBe(false)
@@ -44,8 +44,25 @@ describe('the space of a request', () => {
     expect(takes({ ...full, tensors: shaped(Array(8).fill(2 ** 27)) })).toBe(false)
   })
 
-  it('is not pruned yet: nobody hands out masks', () => {
-    const pruned = { kind: 'pruned', mask: 'a'.repeat(64), tensors: [{ name: 'w', shape: [8, 6], kept: 3 }] }
-    expect(takes(pruned)).toBe(false)
+  it('may be chosen entries of tensors, at least one and no more than there are', () => {
+    const pruned = (...kept: number[]) => ({
+      kind: 'pruned',
+      mask: 'a'.repeat(64),
+      tensors: kept.map((count, i) => ({ name: `w${i}`, shape: [8, 6], kept: count })),
+    })
+    expect(takes(pruned(3))).toBe(true)
+    expect(takes(pruned(0, 48))).toBe(true)
+    expect(takes(pruned(0))).toBe(false)
+    expect(takes(pruned(49))).toBe(false)
+    expect(takes({ ...pruned(3), mask: 'a' })).toBe(false)
+  })
+
+  it('draws signs, binomial numbers or points on the sphere; products of low rank are of signs', () => {
+    for (const distribution of ['rademacher', 'binomial', 'sphere']) {
+      expect(takes({ ...lora, distribution })).toBe(true)
+      const lowRank = { ...full, directions: { kind: 'low-rank', rank: 2 }, distribution }
+      expect(takes(lowRank)).toBe(distribution === 'rademacher')
+    }
+    expect(takes({ ...lora, distribution: 'normal' })).toBe(false)
   })
 })

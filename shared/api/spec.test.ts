@@ -12,7 +12,7 @@ import {
 
 const small = smallRequest({ model: 'a'.repeat(64), datasets: ['north'] })
 const takes = (change: object) => runRequestSchema.safeParse({ ...small, ...change }).success
-const [stage] = small.stages
+const [stage] = small.stages!
 const site = { name: 'one', inputs: 8, outputs: 8, scale: 1 }
 
 describe('the numbers of a request', () => {
@@ -26,7 +26,7 @@ describe('the numbers of a request', () => {
     ['lossBound', [1000], [1001, 0, Number.POSITIVE_INFINITY]],
     ['lossShare', [0, 0.01, 0.99], [0.009, 0.991, -0.1, 1, 5e-324]],
   ])('%s: takes %j and refuses %j', (name, good, bad) => {
-    const whole = { ...runRequestSchema.parse(small).stages[0], grid: 1, noiseMultiplier: 1 }
+    const whole = { ...runRequestSchema.parse(small).stages![0], grid: 1, noiseMultiplier: 1 }
     for (const [values, expected] of [[good, true] as const, [bad, false] as const]) {
       for (const value of values) {
         expect(takes({ stages: [{ ...stage, [name]: value }] }), `asked ${value}`).toBe(expected)
@@ -122,7 +122,7 @@ describe('a lease', () => {
 describe('what a run may ever charge', () => {
   const stage = { noiseMultiplier: 1, samplingRate: 0.1, rounds: 60 }
   const counts = (stages: (typeof stage)[], spareCharges: number) =>
-    envelopeOf({ stages, spareCharges }).map(({ event, count }) => [event.noiseMultiplier, count])
+    envelopeOf({ noise: 'gaussian', stages, spareCharges }).map(({ event, count }) => [event.noiseMultiplier, count])
 
   it('is its schedule and all spares, where its stages release by one mechanism', () => {
     expect(counts([stage, { ...stage, rounds: 40 }], 7)).toEqual([[1, 107]])

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { RANK_MAX, type Space, spaceDimension } from '../zo/space.ts'
+import { elementsOf, RANK_MAX, type Space, spaceDimension } from '../zo/space.ts'
+import { fewestReports } from '../zo/update.ts'
 
 /** SHA-256 in lower-case hexadecimal. */
 export const HexHash = z.string().regex(/^[0-9a-f]{64}$/)
@@ -16,14 +17,19 @@ const DIMENSION_MAX = 2 ** 27
 /** A larger delta allows to publish one unit in a hundred as it is: no privacy. */
 const DELTA_MAX = 0.01
 
+const noiseSchema = z.enum(['gaussian', 'laplace'])
+
 export const mechanismEventSchema = z
   .strictObject({
-    mechanism: z.literal('gaussian'),
-    noiseMultiplier: z.number().positive().describe('Noise standard deviation / L2 sensitivity.'),
+    mechanism: noiseSchema,
+    noiseMultiplier: z
+      .number()
+      .positive()
+      .describe('Gaussian: standard deviation / L2 sensitivity. Laplace: scale / L1 sensitivity.'),
     samplingRate: z.number().gt(0).lte(1).describe('Poisson probability of each unit.'),
     neighbours: z.literal('add-remove'),
   })
-  .meta({ id: 'MechanismEvent', description: 'One release of the Poisson-subsampled Gaussian mechanism.' })
+  .meta({ id: 'MechanismEvent', description: 'One release of the Poisson-subsampled Gaussian or Laplace mechanism.' })
 
 export const budgetSchema = z
   .strictObject({ epsilon: z.number().positive().max(1000), delta: z.number().gt(0).max(DELTA_MAX) })
@@ -49,9 +55,17 @@ const namedOnce = (named: readonly { name: string }[]) => new Set(named.map(({ n
 const fits = (space: Space) => spaceDimension(space) <= DIMENSION_MAX
 const TOO_MANY = 'too many trained coordinates'
 
+const distribution = z
+  .enum(['rademacher', 'binomial', 'sphere'])
+  .default('rademacher')
+  .describe(
+    'Entries of a direction: signs; centred Binomial(32), near to a Gaussian; the same on the sphere of radius sqrt(d).',
+  )
+
 export const loraSpaceSchema = z
   .strictObject({
     kind: z.literal('lora'),
+    distribution,
     rank,
     trained: z
       .enum(['factor', 'core'])
@@ -78,6 +92,7 @@ const weightTensorSchema = z.strictObject({
 export const fullSpaceSchema = z
   .strictObject({
     kind: z.literal('full'),
+    distribution,
     directions: z
       .discriminatedUnion('kind', [
         z.strictObject({ kind: z.literal('dense') }),
@@ -88,9 +103,34 @@ export const fullSpaceSchema = z
   })
   .refine((space) => namedOnce(space.tensors), 'two tensors share a name')
   .refine(fits, TOO_MANY)
+  .refine(
+    ({ directions, distribution }) => directions.kind === 'dense' || distribution === 'rademacher',
+    'directions of low rank are products of signs',
+  )
   .meta({ id: 'FullSpace', description: 'Whole weight tensors; the difference from the base is trained.' })
 
-export const spaceSchema = z.discriminatedUnion('kind', [loraSpaceSchema, fullSpaceSchema]).meta({ id: 'Space' })
+export const prunedSpaceSchema = z
+  .strictObject({
+    kind: z.literal('pruned'),
+    distribution,
+    tensors: z
+      .array(weightTensorSchema.extend({ kept: z.int().nonnegative().max(DIMENSION_MAX) }))
+      .min(1)
+      .max(SEGMENTS_MAX),
+    mask: HexHash.describe('SHA-256 of the bitset, which is one of the files of the model under masks/.'),
+  })
+  .refine((space) => namedOnce(space.tensors), 'two tensors share a name')
+  .refine((space) => space.tensors.every((tensor) => tensor.kept <= elementsOf(tensor)), 'kept: more than there is')
+  .refine((space) => spaceDimension(space) > 0, 'kept: a mask that keeps nothing')
+  .refine(fits, TOO_MANY)
+  .meta({
+    id: 'PrunedSpace',
+    description: 'Chosen entries of weight tensors; the difference from the base is trained.',
+  })
+
+export const spaceSchema = z
+  .discriminatedUnion('kind', [loraSpaceSchema, fullSpaceSchema, prunedSpaceSchema])
+  .meta({ id: 'Space' })
 
 /** `__proto__` is no key of a record: zod would drop it in silence, and the spec would be another than the one asked for. */
 function refuseProto(labels: unknown, context: z.RefinementCtx): unknown {
@@ -208,6 +248,12 @@ const stageShape = {
   prox: z.number().nonnegative().max(SCALE_MAX),
   lossShare: z.union([z.literal(0), z.number().min(0.01).max(0.99)]),
   lossBound: z.number().positive().max(1000),
+  momentum: z.number().gte(0).lt(1).default(0).describe('mu of heavy-ball momentum.'),
+  average: z.boolean().default(false).describe('The stage ends at the mean of its iterates.'),
+  normalise: z.boolean().default(false).describe('Coefficients of a round are divided by their root mean square.'),
+  space: spaceSchema
+    .optional()
+    .describe('Where this stage trains, if elsewhere than the run: another rank, another mask.'),
 }
 export const stageSchema = z.strictObject({ ...stageShape, noiseMultiplier: scale }).meta({ id: 'Stage' })
 /** A stage as one asks for it: defaults filled, noise left to the plan. */
@@ -219,17 +265,86 @@ export const stageRequestSchema = z
     lossShare: stageShape.lossShare.default(0.2),
     lossBound: stageShape.lossBound.default(2),
     noiseMultiplier: scale.optional().describe('Left out: the smallest that meets the budget.'),
+    noiseRatio: z
+      .number()
+      .min(0.01)
+      .max(100)
+      .optional()
+      .describe(
+        "Where the noise is left out: this stage's noise as a multiple of the common one. Less noise, more budget.",
+      ),
   })
   .meta({ id: 'StageRequest' })
+
+const aggregationSchema = z
+  .discriminatedUnion('rule', [
+    z.strictObject({ rule: z.literal('mean') }),
+    z.strictObject({ rule: z.literal('median') }),
+    z.strictObject({ rule: z.literal('trimmed-mean'), trim: z.int().min(1).max(499) }),
+  ])
+  .meta({ id: 'Aggregation', description: 'How the reports of several datasets become one update.' })
+
+/** How losses become a report, the same in all stages. */
+const methodShape = {
+  clipping: z
+    .enum(['joint', 'joint-l1', 'per-direction'])
+    .default('joint')
+    .describe(
+      "joint: a unit's K differences have an L2 norm of at most the clip (DP-AggZO). joint-l1: an L1 norm, for Laplace noise. per-direction: each is at most the clip (DP-ZOSO, DPZero, DP-ZO).",
+    ),
+  noise: noiseSchema.default('gaussian'),
+  sides: z
+    .enum(['two', 'one'])
+    .default('two')
+    .describe(
+      'two: losses at theta + phi z and theta - phi z. one: at theta + phi z, and at theta once for all directions.',
+    ),
+  aggregation: aggregationSchema.default({ rule: 'mean' }),
+}
+
+interface MethodOf {
+  readonly clipping: 'joint' | 'joint-l1' | 'per-direction'
+  readonly noise: 'gaussian' | 'laplace'
+}
+
+/** Whether a clip bounds the norm that the noise is scaled to. */
+function bounds({ clipping, noise }: MethodOf, { directions, lossShare }: { directions: number; lossShare: number }) {
+  if (noise === 'gaussian') return clipping !== 'joint-l1'
+  return clipping !== 'joint' || (directions === 1 && lossShare === 0)
+}
+
+interface Trained {
+  readonly space: Space
+  readonly stages: readonly { readonly space?: Space | undefined }[]
+}
+
+/** Names and shapes of what a space trains: of its sites or its tensors. */
+function outlineOf(space: Space): string {
+  const parts =
+    space.kind === 'lora'
+      ? [
+          space.trained,
+          ...space.sites.map(({ name, inputs, outputs, scale: factor }) => [name, inputs, outputs, factor]),
+        ]
+      : space.tensors.map(({ name, shape }) => [name, shape])
+  return JSON.stringify([space.kind, parts])
+}
+
+/** Stages may differ in rank, mask and directions, not in the tensors that they train. */
+const trainAlike = ({ space, stages }: Trained): boolean =>
+  stages.every((stage) => stage.space === undefined || outlineOf(stage.space) === outlineOf(space))
+
+/** A stage as one asks for it. */
+export type StageRequest = z.input<typeof stageRequestSchema>
 
 /** Everything a run does, explicit; its hash is the run's identity, and a worker accepts work for no other. */
 export const runSpecSchema = z
   .strictObject({
-    version: z.literal(1),
+    version: z.literal(2),
     model: HexHash.describe('Hash of the model manifest.'),
     task: taskSchema,
     space: spaceSchema,
-    clipping: z.literal('joint'),
+    ...methodShape,
     stages: z.array(stageSchema).min(1).max(64),
     datasets: z
       .array(z.strictObject({ id: Identifier, units: z.int().positive(), unit: z.enum(['record', 'user']) }))
@@ -249,19 +364,37 @@ export const runSpecSchema = z
   })
   .refine((spec) => new Set(spec.datasets.map((d) => d.id)).size === spec.datasets.length, 'a dataset is named twice')
   .refine((spec) => spec.quorum <= spec.datasets.length, 'the quorum exceeds the datasets')
+  .refine((spec) => spec.stages.every((stage) => bounds(spec, stage)), {
+    path: ['clipping'],
+    message:
+      'a clip that does not bound the norm of the noise: Gaussian noise wants joint or per-direction, Laplace joint-l1 or per-direction',
+  })
+  .refine((spec) => spec.quorum >= fewestReports(spec.aggregation), {
+    path: ['aggregation'],
+    message: 'the rule needs more datasets than the quorum',
+  })
+  .refine(trainAlike, { path: ['stages', 'space'], message: 'stages train the same tensors' })
   .meta({ id: 'RunSpec' })
 export type RunSpec = z.infer<typeof runSpecSchema>
+/** How losses become a report. */
+export type Method = Pick<RunSpec, 'clipping' | 'noise' | 'sides'>
+/** How a unit's vector is bounded: by which clip, and in the norm that the noise of this mechanism hides. */
+export function unitBoundOf({ clipping, noise }: Pick<RunSpec, 'clipping' | 'noise'>) {
+  return { mechanism: noise, clipping: clipping === 'per-direction' ? clipping : ('joint' as const) }
+}
+/** The same as one asks for it. */
+export const methodRequestShape = methodShape
 /** What a lease charges: one release of a stage's mechanism. */
 export type ChargedEvent = z.infer<typeof mechanismEventSchema>
 type ChargedStage = Pick<z.infer<typeof stageSchema>, 'noiseMultiplier' | 'samplingRate' | 'rounds'>
 /** The event that each round of a stage charges to every dataset. */
-export function stageEvent(stage: Omit<ChargedStage, 'rounds'>): ChargedEvent {
+export function stageEvent({ noise }: Pick<RunSpec, 'noise'>, stage: Omit<ChargedStage, 'rounds'>): ChargedEvent {
   const { noiseMultiplier, samplingRate } = stage
-  return { mechanism: 'gaussian', noiseMultiplier, samplingRate, neighbours: 'add-remove' }
+  return { mechanism: noise, noiseMultiplier, samplingRate, neighbours: 'add-remove' }
 }
 /** The charges of a run that loses no lease: its schedule, fixed before any data are seen. */
-export function scheduleOf(spec: Pick<RunSpec, 'stages'>): { event: ChargedEvent; count: number }[] {
-  return spec.stages.map((stage) => ({ event: stageEvent(stage), count: stage.rounds }))
+export function scheduleOf(spec: Pick<RunSpec, 'stages' | 'noise'>): { event: ChargedEvent; count: number }[] {
+  return spec.stages.map((stage) => ({ event: stageEvent(spec, stage), count: stage.rounds }))
 }
 /** Spare charges of a mechanism are at least so many, where a run has so many: one lost lease must not end a stage. */
 const SPARES_LEAST = 4
@@ -269,13 +402,13 @@ const SPARES_LEAST = 4
  * The most that a run may ever charge: its schedule, and the spare charges shared out among its distinct mechanisms by their
  * rounds, rounded up. Fixed by the spec, so that nobody can steer it by what was released.
  */
-export function envelopeOf(spec: Pick<RunSpec, 'spareCharges'> & { stages: readonly ChargedStage[] }) {
+export function envelopeOf(spec: Pick<RunSpec, 'spareCharges' | 'noise'> & { stages: readonly ChargedStage[] }) {
   const rounds = spec.stages.reduce((sum, stage) => sum + stage.rounds, 0)
   const mechanisms = new Map<string, { event: ChargedEvent; count: number }>()
   for (const stage of spec.stages) {
     const key = `${stage.noiseMultiplier} ${stage.samplingRate}`
     const count = stage.rounds + (mechanisms.get(key)?.count ?? 0)
-    mechanisms.set(key, { event: stageEvent(stage), count })
+    mechanisms.set(key, { event: stageEvent(spec, stage), count })
   }
   const spares = (count: number) =>
     Math.min(spec.spareCharges, Math.max(SPARES_LEAST, Math.ceil((spec.spareCharges * count) / rounds)))

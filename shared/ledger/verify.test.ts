@@ -16,12 +16,15 @@ const stage = {
   prox: 0,
   lossShare: 0,
   lossBound: 2,
+  momentum: 0,
+  average: false,
+  normalise: false,
 }
 const spec: RunEntry = {
   type: 'spec',
   run: 'run-1',
   spec: {
-    version: 1,
+    version: 2,
     model: 'a'.repeat(64),
     task: {
       kind: 'prompt-classification',
@@ -30,8 +33,17 @@ const spec: RunEntry = {
       maxTokens: 16,
       buckets: [16],
     },
-    space: { kind: 'lora', rank: 1, trained: 'factor', sites: [{ name: 's', inputs: 2, outputs: 2, scale: 1 }] },
+    space: {
+      kind: 'lora',
+      distribution: 'rademacher',
+      rank: 1,
+      trained: 'factor',
+      sites: [{ name: 's', inputs: 2, outputs: 2, scale: 1 }],
+    },
     clipping: 'joint',
+    noise: 'gaussian',
+    sides: 'two',
+    aggregation: { rule: 'mean' },
     stages: [stage],
     datasets: [
       { id: 'east', units: 100, unit: 'record' },

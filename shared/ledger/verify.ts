@@ -1,5 +1,7 @@
+import { stageEvent } from '../api/spec.ts'
 import { reportLength, type Stage, stageOf } from '../zo/schedule.ts'
 import { coefficients } from '../zo/update.ts'
+import { hashOf } from './canonical.ts'
 import { LedgerError } from './chain.ts'
 import type { RunRecord } from './record.ts'
 
@@ -28,8 +30,7 @@ export function verifyRun(records: readonly RunRecord[]): Spec {
 
 function checkedCharge(charge: Charge, { spec }: Spec): Charge {
   const { stage } = stageOf(spec.stages, charge.round)
-  const { noiseMultiplier, samplingRate } = charge.event
-  if (noiseMultiplier !== stage.noiseMultiplier || samplingRate !== stage.samplingRate) {
+  if (hashOf(charge.event) !== hashOf(stageEvent(spec, stage))) {
     throw new LedgerError('uncharged_report', charge.seq)
   }
   return charge
@@ -48,21 +49,17 @@ function checkClose(close: Close, log: { first: Spec; charges: Map<string, Charg
     log.counted.add(lease)
     datasets.add(dataset)
   }
-  const expected = recomputed(close, spec.datasets, stage)
+  const expected = recomputed(close, spec, stage)
   const isSame = expected.length === close.coefficients.length && expected.every((c, k) => c === close.coefficients[k])
   if (!isSame) throw new LedgerError('wrong_update', close.seq)
 }
 
-function recomputed(
-  { reports, seq }: Close,
-  datasets: readonly { id: string; units: number }[],
-  stage: Stage,
-): number[] {
-  const units = new Map(datasets.map((dataset) => [dataset.id, dataset.units]))
+function recomputed({ reports, seq }: Close, spec: Spec['spec'], stage: Stage): number[] {
+  const units = new Map(spec.datasets.map((dataset) => [dataset.id, dataset.units]))
   const weighed = reports.map(({ dataset, integers }) => {
     const count = units.get(dataset)
     if (count === undefined) throw new LedgerError('uncharged_report', seq)
     return { integers, units: count }
   })
-  return coefficients(weighed, stage)
+  return coefficients(weighed, stage, spec.aggregation)
 }

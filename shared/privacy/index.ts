@@ -61,6 +61,7 @@ export {
   type EpsilonBounds,
   epsilonBounds,
 } from './pld/bounds.ts'
+export { calibratePure, pureEpsilon } from './pure.ts'
 export type { RandomBytes } from './randomness.ts'
 export { addRounds, type Epsilon, epsilonFromRdp, RDP_ORDERS, ROUNDING_SLACK, rdpCurve } from './rdp.ts'
 export { poissonSample, type Unit, unitsOf } from './sampling.ts'

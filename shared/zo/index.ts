@@ -10,6 +10,7 @@ export {
   perturbationStep,
   perturbedFactors,
 } from './perturb.ts'
+export { type DraftStage, type Expansion, expandPreset, type Preset, PresetError } from './presets.ts'
 export {
   type Keep,
   type KeepSchedule,

@@ -30,7 +30,7 @@ export interface Stage {
   /** Whether a round's coefficients are divided by their root mean square: a step of one length, whatever was released. */
   readonly normalise?: boolean
   /** Where this stage trains, if elsewhere than the run's space says: another rank, another mask. */
-  readonly space?: Space
+  readonly space?: Space | undefined
 }
 
 export function totalRounds(stages: readonly Stage[]): number {

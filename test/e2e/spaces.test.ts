@@ -79,7 +79,7 @@ describe('a run of a causal model', () => {
     const bytes = Buffer.from(await stage.client.download(run.adapter!.url))
     const header = JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())).toString('utf8'))
     const names = Object.keys(header).filter((name) => name !== '__metadata__')
-    const perStage = space.kind === 'full' ? weights.length : sites.length * (space.trained === 'core' ? 1 : 2)
+    const perStage = space.kind === 'lora' ? sites.length * (space.trained === 'core' ? 1 : 2) : weights.length
     expect(names).toHaveLength(2 * perStage)
   })
 })

@@ -1,0 +1,41 @@
+import { z } from 'zod'
+import type { Preset } from '../zo/presets.ts'
+
+const scale = z.number().positive().max(1e6)
+const common = {
+  samplingRate: z.number().gte(1e-6).lte(1).describe('q: expected batch over units.'),
+  rounds: z.int().min(1).max(1_000_000).optional().describe('All stages together.'),
+  learningRate: scale.optional().describe('Of the first stage.'),
+  directions: z.int().min(1).max(4096).optional().describe('K'),
+  clip: scale.optional(),
+  lossShare: z.union([z.literal(0), z.number().min(0.01).max(0.99)]).optional(),
+  lossBound: z.number().positive().max(1000).optional(),
+}
+const { learningRate: _, ...withoutRate } = common
+const radius = scale.optional()
+
+const staged = (name: 'dp-zoso' | 'dp-zopo') =>
+  z.strictObject({
+    name: z.literal(name),
+    ...common,
+    stages: z.int().min(1).max(16).optional(),
+    radius: z.strictObject({ start: scale, end: scale }).optional(),
+    prox: z.number().nonnegative().max(1e6).optional(),
+  })
+
+/** A published method, by its name and the numbers that differ from its defaults; the plan expands it to stages. */
+export const presetSchema = z
+  .discriminatedUnion('name', [
+    staged('dp-zoso'),
+    staged('dp-zopo').describe('dp-zoso in a pruned space.'),
+    z.strictObject({ name: z.literal('dpzero'), ...common, radius }),
+    z.strictObject({ name: z.literal('dp-zo'), ...common, radius, noise: z.enum(['gaussian', 'laplace']).optional() }),
+    z.strictObject({
+      name: z.literal('dp-aggzo'),
+      ...withoutRate,
+      radius,
+      step: scale.optional().describe('Learning rate times clip: the one knob that they are.'),
+    }),
+    z.strictObject({ name: z.literal('sotto'), ...common, radius }),
+  ])
+  .meta({ id: 'Preset' }) satisfies z.ZodType<Preset>
