@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { epsilonBounds, spend } from '../../shared/privacy/index.ts'
-import { parseRequest, smallRequest } from '../../test/rehearsal/request.ts'
-import { planRun, roundUp, spendOf } from './plan.ts'
+import { smallRequest } from '../../test/rehearsal/request.ts'
+import { PlanError, planRun, roundUp, spendOf, workOf } from './plan.ts'
 
 const datasets = [{ id: 'north', units: 1000, unit: 'record' as const }]
 const given = { datasets, seed: '0'.repeat(16) }
 const stage = { rounds: 20, learningRate: 0.1, radius: 0.01, directions: 4, clip: 1, samplingRate: 0.05 }
 const plan = (change: object) =>
-  planRun(parseRequest({ ...smallRequest({ model: 'a'.repeat(64), datasets: ['north'] }), ...change }), given)
+  planRun({ ...smallRequest({ model: 'a'.repeat(64), datasets: ['north'] }), ...change }, given)
 
 describe('the chosen noise', () => {
   it('pays for all rounds and spares, with little left over', () => {
@@ -56,5 +56,83 @@ describe('the spend', () => {
     const bounds = epsilonBounds([{ event, count: 50 }], 1e-5)
     expect(half).toBeLessThanOrEqual(bounds.epsilon)
     expect(half).toBeGreaterThanOrEqual(bounds.lower)
+  })
+})
+
+describe('a method', () => {
+  const pruned = {
+    kind: 'pruned' as const,
+    mask: 'b'.repeat(64),
+    tensors: [{ name: 'w', shape: [8, 8], kept: 6 }],
+  }
+  const refusal = (change: object): string => {
+    try {
+      plan(change)
+    } catch (error) {
+      if (error instanceof PlanError) return `${error.code}: ${error.fields}`
+      throw error
+    }
+    return 'planned'
+  }
+  const small = { samplingRate: 0.05, rounds: 20 }
+
+  it.each([
+    [
+      'Laplace noise under an L2 clip of several directions',
+      { noise: 'laplace', stages: [stage] },
+      /^bad_request: clipping$/,
+    ],
+    ['Gaussian noise under an L1 clip', { clipping: 'joint-l1', stages: [stage] }, /^bad_request: clipping$/],
+    ['pure epsilon with Gaussian noise', { guarantee: 'pure', stages: [stage] }, /guarantee/],
+    ['a median of one dataset', { aggregation: { rule: 'median' }, stages: [stage] }, /aggregation/],
+    ['a trimmed mean of too few', { aggregation: { rule: 'trimmed-mean', trim: 1 }, stages: [stage] }, /aggregation/],
+    ['dp-zopo in another space', { stages: undefined, preset: { name: 'dp-zopo', ...small } }, /space\.kind/],
+    [
+      'more stages than rounds',
+      { stages: undefined, preset: { name: 'sotto', samplingRate: 0.1, rounds: 2 } },
+      /preset\.rounds/,
+    ],
+    [
+      'a mask that keeps nothing',
+      { space: { ...pruned, tensors: [{ ...pruned.tensors[0], kept: 0 }] }, stages: [stage] },
+      /space/,
+    ],
+    ['stages that train other tensors', { stages: [stage, { ...stage, space: pruned }] }, /stages\.space/],
+    ['momentum of 1', { stages: [{ ...stage, momentum: 1 }] }, /momentum/],
+    ['no stages and no preset', { stages: undefined }, /stages/],
+    ['both', { stages: [stage], preset: { name: 'sotto', samplingRate: 0.1 } }, /stages/],
+  ])('refuses %s, naming the field', (_, change, fields) => {
+    expect(refusal(change)).toMatch(fields)
+  })
+
+  it('may have Laplace noise of one direction under any clip, of several under an L1 bound', () => {
+    const one = { ...stage, directions: 1, lossShare: 0 }
+    expect(refusal({ noise: 'laplace', stages: [one] })).toBe('planned')
+    for (const clipping of ['per-direction', 'joint-l1'])
+      expect(refusal({ noise: 'laplace', clipping, stages: [stage] })).toBe('planned')
+  })
+
+  it('by name is written out: stages, clip, noise, sides and distribution', () => {
+    const { spec } = plan({ stages: undefined, preset: { name: 'dp-zo', ...small, noise: 'laplace', directions: 2 } })
+    expect(spec).toMatchObject({ clipping: 'per-direction', noise: 'laplace', sides: 'two' })
+    expect(spec.space.distribution).toBe('binomial')
+    expect(spec.stages).toHaveLength(1)
+    expect(spec.stages[0]).toMatchObject({ rounds: 20, directions: 2, clip: 25, momentum: 0, average: false })
+    expect(spec).not.toHaveProperty('preset')
+    const zopo = plan({ stages: undefined, space: pruned, preset: { name: 'dp-zopo', ...small } })
+    expect(zopo.spec.space).toEqual({ ...pruned, distribution: 'binomial' })
+    expect(zopo.spec.stages.map(({ rounds }) => rounds)).toEqual([2, 4, 14])
+  })
+
+  it('of one side counts one forward pass for each direction and one for all', () => {
+    const passes = (sides: 'one' | 'two') => workOf(plan({ sides, stages: [stage] }).spec).forwardPasses
+    expect(passes('two') / passes('one')).toBeCloseTo(8 / 5, 12)
+  })
+
+  it('may train another rank in each stage', () => {
+    const { space } = smallRequest({ model: 'a'.repeat(64), datasets: ['north'] })
+    const { spec } = plan({ stages: [stage, { ...stage, space: { ...space, rank: 5 } }] })
+    expect(workOf(spec).dimension).toBe(5 * 16)
+    expect(spec.stages[1]?.space).toMatchObject({ rank: 5, distribution: 'rademacher' })
   })
 })

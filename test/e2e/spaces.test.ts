@@ -1,8 +1,11 @@
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { auditRun } from '../../demo/audit.ts'
 import { inspectModel } from '../../gpu-worker/engine/index.ts'
 import type { RunRequest } from '../../shared/api/index.ts'
-import { replay, stateHash } from '../../shared/zo/index.ts'
+import { maskHash, maskOf, replay, stateHash } from '../../shared/zo/index.ts'
 import { zooModels } from '../models/zoo.ts'
 import { SITES, Stage } from './harness.ts'
 
@@ -24,6 +27,37 @@ const full = (directions: Extract<RunRequest['space'], { kind: 'full' }>['direct
   tensors: weights.map(({ name, shape }) => ({ name, shape: [...shape] })),
 })
 
+/** A folder with the model and a mask beside it, which keeps every seventh entry. */
+const folder = mkdtempSync(join(tmpdir(), 'sotto-masked-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const tensors = weights.map(({ name, shape }) => ({ name, shape: [...shape] }))
+const kept = weights.map(({ parameters }) => Array.from({ length: Math.ceil(parameters / 7) }, (_, i) => 7 * i))
+const mask = maskOf(kept, tensors)
+cpSync(model.dir, folder, { recursive: true })
+mkdirSync(join(folder, 'masks'))
+writeFileSync(join(folder, 'masks', 'seventh.bin'), mask)
+
+/** Three doubling stages in a pruned space. */
+const zopo = () => ({
+  space: {
+    kind: 'pruned' as const,
+    mask: maskHash(mask),
+    tensors: tensors.map((tensor, at) => ({ ...tensor, kept: kept[at]!.length })),
+  },
+  preset: { name: 'dp-zopo' as const, samplingRate: 0.3, rounds: 4, stages: 2, clip: 0.5, learningRate: 0.01 },
+})
+const oneSided: Partial<RunRequest> = {
+  sides: 'one',
+  stages: [
+    { rounds: 2, learningRate: 0.01, radius: 0.01, directions: 3, clip: 0.5, samplingRate: 0.3, momentum: 0.9 },
+    {
+      ...{ rounds: 2, learningRate: 0.01, radius: 0.01, directions: 2, clip: 0.5, samplingRate: 0.3 },
+      ...{ average: true, normalise: true, space: { ...lora('factor'), rank: 1 } as RunRequest['space'] },
+    },
+  ],
+}
+const laplace: Partial<RunRequest> = { noise: 'laplace', clipping: 'per-direction', aggregation: { rule: 'median' } }
+
 describe('a run of a causal model', () => {
   const stage = new Stage()
   let id: string
@@ -34,18 +68,24 @@ describe('a run of a causal model', () => {
       await stage.addSite(site, { records: lines(site), budget: { epsilon: 100, delta: 1e-5 } })
       stage.startWorker(site)
     }
-    id = await stage.client.uploadModel(model.dir)
+    id = await stage.client.uploadModel(folder)
   })
   afterAll(() => stage.close())
 
-  it.each([
-    ['factors', lora('factor')],
-    ['cores', lora('core')],
-    ['whole weights under dense directions', full({ kind: 'dense' })],
-    ['whole weights under low-rank directions', full({ kind: 'low-rank', rank: 2 })],
-  ])('trains %s, and the log replays to the state that every worker computed', async (_, space) => {
-    const part = { learningRate: 0.01, radius: 0.01, directions: 2, clip: 0.5, samplingRate: 0.3 }
-    const rest = { prox: 0.1, lossShare: 0.2, lossBound: 5, rounds: 2 }
+  const part = { learningRate: 0.01, radius: 0.01, directions: 2, clip: 0.5, samplingRate: 0.3 }
+  const own = { ...part, prox: 0.1, lossShare: 0.2, lossBound: 5, rounds: 2 }
+  const ofTwo = (space: RunRequest['space'], more: Partial<RunRequest> = {}) => ({ space, stages: [own, own], ...more })
+
+  it.each<[string, Pick<RunRequest, 'space'> & Partial<RunRequest>]>([
+    ['factors', ofTwo(lora('factor'))],
+    ['cores', ofTwo(lora('core'))],
+    ['whole weights under dense directions', ofTwo(full({ kind: 'dense' }))],
+    ['whole weights under low-rank directions', ofTwo(full({ kind: 'low-rank', rank: 2 }))],
+    ['chosen entries of weights, by the preset dp-zopo', zopo()],
+    ['factors from one side, with momentum, averages and another rank', ofTwo(lora('factor'), oneSided)],
+    ['factors under Laplace noise, the median over sites', ofTwo(lora('factor'), laplace)],
+  ])('trains %s, and the log replays to the state that every worker computed', async (_, asked) => {
+    const { space } = asked
     const request: RunRequest = {
       model: id,
       task: {
@@ -56,21 +96,18 @@ describe('a run of a causal model', () => {
         maxCompletionTokens: 8,
         buckets: [16, 32],
       },
-      space,
-      stages: [
-        { ...part, ...rest },
-        { ...part, ...rest },
-      ],
       datasets: [...SITES],
       budget: { epsilon: 20, delta: 1e-5 },
       deadlineSeconds: 120,
       leaseSeconds: 60,
+      ...asked,
     }
     const run = await stage.finish((await stage.client.createRun(request)).id)
     expect(run.state).toBe('completed')
     const { records } = await auditRun(stage.client, run.id)
     const closes = records.filter((record) => record.type === 'close')
     expect(closes).toHaveLength(4)
+    if (space.kind === 'pruned') expect(run.spec.stages.map(({ rounds }) => rounds)).toEqual([1, 3])
     const { state } = replay(run.spec, closes)
     expect(stateHash(state)).toBe(run.stateHash)
     expect(state.current.some((value) => value !== 0)).toBe(true)
