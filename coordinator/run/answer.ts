@@ -27,7 +27,7 @@ export function describeRun(facts: {
   traffic: ReadonlyMap<string, { reports: number; bytes: number }>
 }): RunFacts {
   const { view, fault, traffic } = facts
-  const { losses } = view
+  const { losses, signals } = view
   return {
     id: view.id,
     specHash: view.specHash,
@@ -37,7 +37,8 @@ export function describeRun(facts: {
     created: view.created,
     round: view.open?.round ?? view.closed,
     rounds: totalRounds(view.spec.stages),
-    privateLoss: losses.length === 0 ? null : losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
+    privateLoss: meanOf(losses),
+    signalToNoise: meanOf(signals),
     spent: [...view.accounts].map(([dataset, { epsilon, charges }]) => ({
       dataset,
       epsilon,
@@ -49,6 +50,9 @@ export function describeRun(facts: {
     adapter: fault && !view.end ? null : (view.end?.adapter ?? null),
   }
 }
+
+const meanOf = (values: readonly number[]): number | null =>
+  values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length
 
 function reasonOf({
   view,

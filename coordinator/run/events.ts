@@ -1,11 +1,13 @@
-import type { RunEvent } from '../../shared/api/index.ts'
+import type { RunEvent, RunSpec } from '../../shared/api/index.ts'
 import type { RunRecord } from '../../shared/ledger/index.ts'
 import { totalRounds } from '../../shared/zo/index.ts'
+import { signalToNoise } from './progress.ts'
 import { Account } from './view.ts'
 
 /** Turns records into events, in order from the first: what is spent so far is counted on the way. */
 export class EventFold {
   #accounts = new Map<string, Account>()
+  #spec: RunSpec | null = null
 
   /** The event of a record, or null where there is none. */
   push(record: RunRecord): RunEvent | null {
@@ -13,6 +15,7 @@ export class EventFold {
     switch (record.type) {
       case 'spec': {
         const { datasets, budget, stages } = record.spec
+        this.#spec = record.spec
         this.#accounts = new Map(datasets.map(({ id }) => [id, new Account(budget.delta)]))
         return { type: 'run.created', seq, time, rounds: totalRounds(stages) }
       }
@@ -23,7 +26,9 @@ export class EventFold {
         return null
       case 'close': {
         const { round, privateLoss = null, stateHash } = record
-        return { type: 'round.closed', seq, time, round, privateLoss, stateHash, spent: this.#spent() }
+        const signal = this.#spec ? signalToNoise(this.#spec, record) : 0
+        const shown = { privateLoss, signalToNoise: signal, stateHash, spent: this.#spent() }
+        return { type: 'round.closed', seq, time, round, ...shown }
       }
       case 'void':
         return { type: 'lease.lost', seq, time, round: record.round, dataset: record.dataset }

@@ -1,6 +1,7 @@
 import { type ChargedEvent, envelopeOf, type RunSpec } from '../../shared/api/index.ts'
 import { EMPTY_LOG, hashOf, type LogHead, type RunRecord } from '../../shared/ledger/index.ts'
 import { distinctEvents, type EventCount, epsilonBounds, ScheduleFilter } from '../../shared/privacy/index.ts'
+import { signalToNoise } from './progress.ts'
 
 /** The charge that stands for a dataset in the open round, by its lease. */
 export interface Slot {
@@ -54,8 +55,8 @@ export class Account {
   }
 }
 
-/** How far back the running mean of the private losses looks. */
-const LOSS_WINDOW = 16
+/** How far back the running means of private losses and of signal to noise look. */
+const WINDOW = 16
 
 /** What the stored log says. Made by folding its records and by nothing else, at start-up as in the running process. */
 export interface RunView {
@@ -72,6 +73,8 @@ export interface RunView {
   readonly filter: ScheduleFilter
   /** Private losses of the last closed rounds. */
   losses: number[]
+  /** Signal to noise of the last closed rounds. */
+  signals: number[]
   /** Hash of the trained state after the last closed round. */
   stateHash: string | null
   end: Pick<EndRecord, 'outcome' | 'adapter' | 'stateHash'> | null
@@ -91,6 +94,7 @@ export function viewOfSpec(record: Extract<RunRecord, { type: 'spec' }>): RunVie
     accounts: new Map(spec.datasets.map(({ id }) => [id, new Account(spec.budget.delta)])),
     filter: new ScheduleFilter(envelopeOf(spec), spec.budget),
     losses: [],
+    signals: [],
     stateHash: null,
     end: null,
   }
@@ -120,7 +124,8 @@ export function foldRecord(view: RunView, record: RunRecord): void {
       view.open = null
       view.closed = record.round + 1
       view.stateHash = record.stateHash
-      if (record.privateLoss !== undefined) view.losses = [...view.losses, record.privateLoss].slice(-LOSS_WINDOW)
+      if (record.privateLoss !== undefined) view.losses = [...view.losses, record.privateLoss].slice(-WINDOW)
+      view.signals = [...view.signals, signalToNoise(view.spec, record)].slice(-WINDOW)
       return
     case 'end':
       view.open = null

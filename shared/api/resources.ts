@@ -176,6 +176,10 @@ export const runSchema = z
     round: z.int().describe('The open round, or the number of closed rounds where none is open.'),
     rounds: z.int(),
     privateLoss: z.number().nullable().describe('Running mean of the private losses of the last 16 closed rounds.'),
+    signalToNoise: z
+      .number()
+      .nullable()
+      .describe('Power of the signal over that of the noise in what was released, mean of the last 16 closed rounds.'),
     spent: z
       .array(
         z.strictObject({
@@ -278,6 +282,7 @@ export const runEventSchema = z
       time: z.int(),
       round: z.int(),
       privateLoss: z.number().nullable(),
+      signalToNoise: z.number().describe('Of what the round released; around 0 where there is nothing but noise.'),
       stateHash: HexHash,
       spent: z.record(Identifier, z.number()).describe('Epsilon by dataset, of this run.'),
     }),
