@@ -81,7 +81,7 @@ function tensorsOf(space: Space, finished: FinishedStage): Tensor[] {
  * How the tensors of a run are to be read; `scales` has what is not multiplied into them, for each site, and `masks` the hash of
  * each stage's mask.
  */
-function formatOf(spaces: readonly Space[]): Record<string, string> {
+function formatOf(spaces: readonly Space[], seed: string): Record<string, string> {
   const [space] = spaces as [Space]
   switch (space.kind) {
     case 'full':
@@ -94,10 +94,14 @@ function formatOf(spaces: readonly Space[]): Record<string, string> {
     case 'lora': {
       if (space.trained === 'factor') return { format: 'sotto-lora-v1' }
       const scales = Object.fromEntries(space.sites.map(({ name, scale }) => [name, scale]))
-      return { format: 'sotto-lora-core-v1', scales: JSON.stringify(scales) }
+      return { format: 'sotto-lora-core-v1', scales: JSON.stringify(scales), ...basesOf(space, seed) }
     }
   }
 }
+
+/** Bases of cores: of the base weight, or made of the run's seed. */
+const basesOf = ({ bases = 'singular' }: LoraSpace, seed: string): Record<string, string> =>
+  bases === 'seeded' ? { bases, seed } : { bases }
 
 /**
  * The trained adapter, a pure function of the log: what each stage adds to the weights of the base model, in the form that
@@ -113,7 +117,7 @@ export function adapterFile(view: Pick<RunView, 'id' | 'spec' | 'specHash'>, sta
     return tensorsOf(space, { stage, seed: spec.seed, segments })
   })
   return safetensors(tensors, {
-    ...formatOf(spaces),
+    ...formatOf(spaces, spec.seed),
     run: view.id,
     specHash: view.specHash,
     stateHash: stateHash(state),

@@ -278,23 +278,25 @@ describe.each(models.map((model) => [model.name, model] as const))('%s', (_, mod
     return [ended, begun]
   }
 
-  it.each(['factor', 'core'] as const)(
-    'stages of unlike rank begin where the one before ended: %s',
-    async (trained) => {
-      const sites = findSites(graph, findHead(graph)?.product.node)
-      const ofRank = (rank: number): StageSpace => ({
-        mask: undefined,
-        space: {
-          kind: 'lora',
-          rank,
-          trained,
-          sites: sites.map(({ name, inputs, outputs }) => ({ name, inputs, outputs, scale: 0.5 })),
-        },
-      })
-      const [ended, begun] = await overStageEnd(ofRank(3), ofRank(1))
-      for (const [n, loss] of begun.entries()) expect(Math.abs(loss - ended[n]!)).toBeLessThan(1e-4)
-    },
-  )
+  it.each([
+    ['factors', 'factor', 'singular'],
+    ['cores', 'core', 'singular'],
+    ['cores between seeded bases', 'core', 'seeded'],
+  ] as const)('stages of unlike rank begin where the one before ended: %s', async (_, trained, bases) => {
+    const sites = findSites(graph, findHead(graph)?.product.node)
+    const ofRank = (rank: number): StageSpace => ({
+      mask: undefined,
+      space: {
+        kind: 'lora',
+        rank,
+        trained,
+        bases,
+        sites: sites.map(({ name, inputs, outputs }) => ({ name, inputs, outputs, scale: 0.5 })),
+      },
+    })
+    const [ended, begun] = await overStageEnd(ofRank(3), ofRank(1))
+    for (const [n, loss] of begun.entries()) expect(Math.abs(loss - ended[n]!)).toBeLessThan(1e-4)
+  })
 
   it('stages of unlike masks begin where the one before ended', async () => {
     const keeping = (every: number): StageSpace => {

@@ -11,7 +11,12 @@ const full = { kind: 'full', directions: { kind: 'dense' }, tensors: [{ name: 'w
 
 describe('the space of a request', () => {
   it('trains the factor where nothing else is said, and says so', () => {
-    expect(parse(lora).data?.space).toEqual({ ...lora, trained: 'factor', distribution: 'rademacher' })
+    expect(parse(lora).data?.space).toEqual({
+      ...lora,
+      trained: 'factor',
+      distribution: 'rademacher',
+      bases: 'singular',
+    })
     expect(takes({ ...lora, trained: 'core' })).toBe(true)
     expect(takes({ ...lora, trained: 'both' })).toBe(false)
   })

@@ -73,6 +73,10 @@ export const loraSpaceSchema = z
       .describe(
         'factor: A of A V, V seeded signs. core: R of U R V, U and V singular bases of the base weight (LoRA-XS).',
       ),
+    bases: z
+      .enum(['singular', 'seeded'])
+      .default('singular')
+      .describe('Of a core. singular: of the base weight. seeded: another pair for each stage (SubZero).'),
     sites: z.array(loraSiteSchema).min(1).max(SEGMENTS_MAX),
   })
   .refine((space) => namedOnce(space.sites), 'two sites share a name')
@@ -324,6 +328,7 @@ function outlineOf(space: Space): string {
     space.kind === 'lora'
       ? [
           space.trained,
+          space.bases,
           ...space.sites.map(({ name, inputs, outputs, scale: factor }) => [name, inputs, outputs, factor]),
         ]
       : space.tensors.map(({ name, shape }) => [name, shape])

@@ -38,6 +38,7 @@ const spec: RunEntry = {
       distribution: 'rademacher',
       rank: 1,
       trained: 'factor',
+      bases: 'singular',
       sites: [{ name: 's', inputs: 2, outputs: 2, scale: 1 }],
     },
     clipping: 'joint',

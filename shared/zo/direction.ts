@@ -12,7 +12,7 @@ import {
 import { threefry4x32, type Words4 } from './threefry.ts'
 
 /** What a stream of public randomness is for; part of the key, so that two streams never share a block. */
-export const STREAMS = { direction: 1, factor: 2, left: 3, right: 4, binomial: 5 } as const
+export const STREAMS = { direction: 1, factor: 2, left: 3, right: 4, binomial: 5, leftBasis: 6, rightBasis: 7 } as const
 
 /** Signs in one block of Threefry4x32: one for each bit. */
 const SIGNS_PER_BLOCK = 128
@@ -136,4 +136,23 @@ export function frozenFactor(seed: string, at: { stage: number; site: number }, 
   const out = new Int8Array(space.rank * site.outputs)
   fillRademacher(streamKey(seed, STREAMS.factor), [at.site, at.stage, 0], out)
   return out
+}
+
+/**
+ * Signs that the seeded bases of a site are made of, for one stage: of U row-major [rank, inputs], of V [rank, outputs]. Whoever
+ * uses them makes their rows orthonormal.
+ */
+export function basisSigns(
+  seed: string,
+  at: { stage: number; site: number },
+  space: LoraSpace,
+): { left: Int8Array; right: Int8Array } {
+  const site = space.sites[at.site]
+  if (!site) throw new RangeError('no such site in the space')
+  const tail = [at.site, at.stage, 0] as const
+  const left = new Int8Array(space.rank * site.inputs)
+  const right = new Int8Array(space.rank * site.outputs)
+  fillRademacher(streamKey(seed, STREAMS.leftBasis), tail, left)
+  fillRademacher(streamKey(seed, STREAMS.rightBasis), tail, right)
+  return { left, right }
 }

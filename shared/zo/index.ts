@@ -1,4 +1,4 @@
-export { direction, frozenFactor, lowRankFactors, matrixShape, STREAMS, streamKey } from './direction.ts'
+export { basisSigns, direction, frozenFactor, lowRankFactors, matrixShape, STREAMS, streamKey } from './direction.ts'
 export { portableKernels, type Update, type ZoKernels } from './kernels.ts'
 export { keptIndices, MaskError, maskHash, maskOf } from './mask.ts'
 export { type LowRankProduct, mergeProduct } from './merge.ts'

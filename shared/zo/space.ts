@@ -23,7 +23,8 @@ export interface LoraSite {
 
 /**
  * - `factor`: P = A V. V [rank, outputs] is made of seeded signs and frozen for a stage, A [inputs, rank] is trained.
- * - `core`: P = U R V. U and V are singular bases of the base weight, R [rank, rank] is trained (LoRA-XS, arXiv 2405.17604).
+ * - `core`: P = U R V with R [rank, rank] trained between bases U and V: `singular` ones of the base weight (LoRA-XS, arXiv
+ *   2405.17604), or `seeded` ones, another pair for each stage (SubZero, arXiv 2410.08989).
  * Coordinates: the entries of all A or all R, site after site, each row-major.
  */
 export interface LoraSpace {
@@ -31,6 +32,8 @@ export interface LoraSpace {
   readonly distribution?: Distribution
   readonly rank: number
   readonly trained: 'factor' | 'core'
+  /** Of a core; `singular` if absent. */
+  readonly bases?: 'singular' | 'seeded'
   readonly sites: readonly LoraSite[]
 }
 

@@ -79,6 +79,7 @@ describe('a run of a causal model', () => {
   it.each<[string, Pick<RunRequest, 'space'> & Partial<RunRequest>]>([
     ['factors', ofTwo(lora('factor'))],
     ['cores', ofTwo(lora('core'))],
+    ['cores between bases of the seed', ofTwo({ ...lora('core'), bases: 'seeded' } as RunRequest['space'])],
     ['whole weights under dense directions', ofTwo(full({ kind: 'dense' }))],
     ['whole weights under low-rank directions', ofTwo(full({ kind: 'low-rank', rank: 2 }))],
     ['chosen entries of weights, by the preset dp-zopo', zopo()],

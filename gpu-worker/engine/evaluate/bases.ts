@@ -91,10 +91,22 @@ export function singularBases(weights: readonly Float32Array[], size: { inputs: 
     }
     orthonormalise(right, rank, outputs)
   }
-  const columnsFirst = Float32Array.from({ length: inputs * rank }, (_, at) => {
-    return left[(at % rank) * inputs + Math.floor(at / rank)]!
-  })
-  return { left: columnsFirst, right: Float32Array.from(right) }
+  return { left: columnsFirst(left, rank), right: Float32Array.from(right) }
+}
+
+/** Signs made orthonormal: U [inputs, rank] and V [rank, outputs] of a stage, from the public seed alone. */
+export function seededBases(signs: { readonly left: Int8Array; readonly right: Int8Array }, rank: number): Bases {
+  const [left, right] = [Float64Array.from(signs.left), Float64Array.from(signs.right)]
+  const inputs = left.length / rank
+  orthonormalise(left, rank, inputs)
+  orthonormalise(right, rank, right.length / rank)
+  return { left: columnsFirst(left, rank), right: Float32Array.from(right) }
+}
+
+/** [rank, inputs] as [inputs, rank]. */
+function columnsFirst(rows: Float64Array, rank: number): Float32Array {
+  const inputs = rows.length / rank
+  return Float32Array.from({ length: rows.length }, (_, at) => rows[(at % rank) * inputs + Math.floor(at / rank)]!)
 }
 
 /** A = U R, row-major [inputs, rank], each entry summed in doubles and rounded once. */

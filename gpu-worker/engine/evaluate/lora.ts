@@ -1,4 +1,4 @@
-import { frozenFactor, type LoraSpace, segmentLengths, segmentOffsets } from '../../../shared/zo/index.ts'
+import { basisSigns, frozenFactor, type LoraSpace, segmentLengths, segmentOffsets } from '../../../shared/zo/index.ts'
 import { EngineError } from '../error.ts'
 import type { Graph } from '../graph/graph.ts'
 import { matrixOf } from '../graph/products.ts'
@@ -7,7 +7,7 @@ import type { Site } from '../graph/sites.ts'
 import type { Lead } from '../graph/split.ts'
 import { sitesOf } from '../graph/stage.ts'
 import { mergeProduct } from '../kernels/index.ts'
-import { coreFactor, singularBases } from './bases.ts'
+import { type Bases, coreFactor, seededBases, singularBases } from './bases.ts'
 import { Bucket } from './bucket.ts'
 import { blocks, byKey, mostMembers, ranges } from './chunks.ts'
 import { type BucketLead, type Groups, leadOf, type SpaceDriver } from './driver.ts'
@@ -41,8 +41,9 @@ export class LoraDriver implements SpaceDriver {
   readonly #cache: PrefixCache
   readonly #vectors: PerturbedVectors
   readonly #shelf: Shelf
-  /** Singular bases by rank. */
-  readonly #bases = new Map<number, SiteBases>()
+  /** Bases by rank, and where they are seeded by stage. */
+  readonly #bases = new Map<string, SiteBases>()
+  #stage = 0
   /** By site: whether a product's weights stay as they are, so that finished stages go beside them. */
   readonly #keeps: readonly boolean[]
   #merged: Graph
@@ -66,6 +67,7 @@ export class LoraDriver implements SpaceDriver {
     // Sessions of the stage before are closed: nothing reads its merged weights any more.
     this.#model.release()
     this.#merged = finished.length === 0 ? this.#model.graph : this.#mergedGraph(finished)
+    this.#stage = stage
     this.#frozen = this.#frozenAt(stage, finished)
   }
 
@@ -136,7 +138,7 @@ export class LoraDriver implements SpaceDriver {
 
   #factors(bucket: Bucket, vectors: readonly Float32Array[]): Feeds {
     const { runtime } = this.#model
-    const laid = layOut(bucket.graphs.factors, this.#space, vectors, this.#basesOf(this.#space)?.left)
+    const laid = layOut(bucket.graphs.factors, this.#space, vectors, this.#basesOf(this.#space, this.#stage)?.left)
     return Object.fromEntries(
       laid.map(({ name, values, dims }) => [name, new runtime.Tensor('float32', values, dims)] as const),
     )
@@ -165,7 +167,7 @@ export class LoraDriver implements SpaceDriver {
   /** The frozen factor [rank, outputs] of one site. */
   #right(space: LoraSpace, stage: number, site: number): ArrayLike<number> {
     const { seed } = this.#model.setup
-    return this.#basesOf(space)?.right[site] ?? frozenFactor(seed, { stage, site }, space)
+    return this.#basesOf(space, stage)?.right[site] ?? frozenFactor(seed, { stage, site }, space)
   }
 
   /** What a finished stage left at one site. */
@@ -173,7 +175,7 @@ export class LoraDriver implements SpaceDriver {
     if (space.kind !== 'lora') throw new EngineError('site_mismatch', 'all stages of a run train in one kind of space')
     const offset = segmentOffsets(space)[site]!
     const part = trained.subarray(offset, offset + segmentLengths(space)[site]!)
-    const basis = this.#basesOf(space)?.left[site]
+    const basis = this.#basesOf(space, stage)?.left[site]
     return {
       factor: basis ? coreFactor(basis, part, space.rank) : part,
       values: this.#right(space, stage, site),
@@ -182,13 +184,18 @@ export class LoraDriver implements SpaceDriver {
     }
   }
 
-  /** Singular bases of the base weights, where cores are trained; found once for each rank. */
-  #basesOf(space: LoraSpace): SiteBases | undefined {
+  /** The bases between which the cores of a stage are trained, made once. */
+  #basesOf(space: LoraSpace, stage: number): SiteBases | undefined {
     if (space.trained === 'factor') return undefined
-    const known = this.#bases.get(space.rank)
+    const isSeeded = space.bases === 'seeded'
+    const key = isSeeded ? `${space.rank}@${stage}` : `${space.rank}`
+    const known = this.#bases.get(key)
     if (known) return known
-    const bases = singularBasesOf(sitesOf(this.#model.graph, space), space)
-    this.#bases.set(space.rank, bases)
+    const { seed } = this.#model.setup
+    const bases = isSeeded
+      ? bySite(space.sites.map((_, site) => seededBases(basisSigns(seed, { stage, site }, space), space.rank)))
+      : singularBasesOf(sitesOf(this.#model.graph, space), space)
+    this.#bases.set(key, bases)
     return bases
   }
 
@@ -244,5 +251,10 @@ function singularBasesOf(sites: readonly Site[], space: LoraSpace): SiteBases {
       throw new EngineError('site_mismatch', `site ${site.name} is quantised and has no singular bases: train a factor`)
     return singularBases(site.products.map(matrixOf), { inputs: site.inputs, rank: space.rank })
   })
-  return { left: bases.map(({ left }) => left), right: bases.map(({ right }) => right) }
+  return bySite(bases)
 }
+
+const bySite = (bases: readonly Bases[]): SiteBases => ({
+  left: bases.map(({ left }) => left),
+  right: bases.map(({ right }) => right),
+})
