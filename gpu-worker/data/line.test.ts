@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Task } from '../../shared/api/spec.ts'
+import type { Task } from '../../shared/api/task.ts'
 import { type DataLine, formOf, lineFor } from './index.ts'
 
 const lengths = { maxTokens: 16, buckets: [16] }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Task } from '../../shared/api/spec.ts'
+import type { Task } from '../../shared/api/task.ts'
 
 /** One turn of a conversation. Roles are the chat template's business. */
 export interface Message {

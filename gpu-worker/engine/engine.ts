@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import type { Task } from '../../shared/api/spec.ts'
+import type { Task } from '../../shared/api/task.ts'
 import { type Perturbation, type Space, spaceDimension } from '../../shared/zo/index.ts'
 import type { Line } from '../data/index.ts'
 import { chooseDevice, type Device, type DeviceWish, limitsFor, memoryOf, threadsFor } from './device/index.ts'

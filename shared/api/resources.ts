@@ -1,17 +1,10 @@
 import { z } from 'zod'
+import { methodShape, stageRequestSchema, stageSchema } from './method.ts'
 import { presetSchema } from './preset.ts'
-import {
-  budgetSchema,
-  HexHash,
-  Identifier,
-  mechanismEventSchema,
-  methodRequestShape,
-  runSpecSchema,
-  spaceSchema,
-  stageRequestSchema,
-  stageSchema,
-  taskSchema,
-} from './spec.ts'
+import { HexHash, Identifier } from './scalar.ts'
+import { spaceSchema } from './space.ts'
+import { budgetSchema, mechanismEventSchema, runSpecSchema } from './spec.ts'
+import { taskSchema } from './task.ts'
 
 // --- datasets ---
 export const datasetRequestSchema = z
@@ -107,7 +100,7 @@ export const runRequestSchema = z
     model: HexHash,
     task: taskSchema,
     space: spaceSchema,
-    ...methodRequestShape,
+    ...methodShape,
     stages: z.array(stageRequestSchema).min(1).max(64).optional(),
     preset: presetSchema
       .optional()

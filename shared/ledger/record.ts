@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { HexHash, Identifier, mechanismEventSchema, runSpecSchema } from '../api/spec.ts'
+import { HexHash, Identifier } from '../api/scalar.ts'
+import { mechanismEventSchema, runSpecSchema } from '../api/spec.ts'
 
 /** `prev` of the first record of a log. */
 export const GENESIS = '0'.repeat(64)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { CausalLm } from '../../../shared/api/spec.ts'
+import type { CausalLm } from '../../../shared/api/task.ts'
 import type { Line, Message } from '../../data/index.ts'
 import { type EngineErrorCode, isLineFault } from '../error.ts'
 import type { EncodedRecord } from './record.ts'

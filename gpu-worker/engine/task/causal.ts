@@ -1,4 +1,4 @@
-import type { CausalLm } from '../../../shared/api/spec.ts'
+import type { CausalLm } from '../../../shared/api/task.ts'
 import type { Line } from '../../data/index.ts'
 import { EngineError } from '../error.ts'
 import { type ChatTemplate, openChatTemplate } from './chat.ts'

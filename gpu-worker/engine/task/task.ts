@@ -1,4 +1,4 @@
-import type { Task } from '../../../shared/api/spec.ts'
+import type { Task } from '../../../shared/api/task.ts'
 import { EngineError } from '../error.ts'
 import { prepareCausal } from './causal.ts'
 import type { PreparedTask } from './record.ts'

@@ -1,4 +1,4 @@
-import type { PromptClassification, SequenceClassification, Task } from '../../../shared/api/spec.ts'
+import type { PromptClassification, SequenceClassification, Task } from '../../../shared/api/task.ts'
 import type { Line, TextLine } from '../../data/index.ts'
 import { EngineError } from '../error.ts'
 import { bucketOf, type EncodedRecord, type PreparedTask } from './record.ts'

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type EncodedRecord, inspectModel } from '../../../gpu-worker/engine/index.ts'
-import type { Task } from '../../../shared/api/spec.ts'
+import type { Task } from '../../../shared/api/task.ts'
 import type { FullSpace, LoraSpace } from '../../../shared/zo/index.ts'
 import { writeEncoder } from '../../models/build/index.ts'
 

@@ -1,0 +1,12 @@
+import { z } from 'zod'
+
+/** SHA-256 in lower-case hexadecimal. */
+export const HexHash = z.string().regex(/^[0-9a-f]{64}$/)
+/** Name of a dataset, run, worker, token or lease. */
+export const Identifier = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/)
+/** Public seed of a run: 64 bits in hexadecimal. */
+export const Seed = z.string().regex(/^[0-9a-f]{16}$/)
+
+/** No sensible scale of a run is larger: what is computed from them stays far from overflow. */
+export const SCALE_MAX = 1e6
+export const scale = z.number().positive().max(SCALE_MAX)
