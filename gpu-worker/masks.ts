@@ -12,7 +12,8 @@ export const MASKS = 'masks'
  */
 export function readMasks(modelDir: string, spaces: readonly Space[]): (Uint8Array | undefined)[] {
   const folder = join(modelDir, MASKS)
-  const files = existsSync(folder) ? readdirSync(folder).sort() : []
+  const entries = existsSync(folder) ? readdirSync(folder, { withFileTypes: true }) : []
+  const files = entries.filter((entry) => entry.isFile()).map(({ name }) => name)
   const found = new Map<string, Uint8Array>()
   const wanted = new Set(spaces.flatMap((space) => (space.kind === 'pruned' ? [space.mask] : [])))
   for (const file of wanted.size > 0 ? files : []) {

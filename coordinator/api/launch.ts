@@ -1,12 +1,14 @@
 import { createRoute, type z } from '@hono/zod-openapi'
 import {
+  type ModelManifest,
   type Run as RunAnswer,
   type RunRequest,
+  type RunSpec,
   runPlanSchema,
   runRequestSchema,
   runSchema,
 } from '../../shared/api/index.ts'
-import { spaceOfStage } from '../../shared/zo/index.ts'
+import { elementsOf, spaceOfStage } from '../../shared/zo/index.ts'
 import { hex, newId } from '../directory/index.ts'
 import { type PlannedRun, planRun, spendOf, workOf } from '../run/index.ts'
 import { findDataset } from './datasets.ts'
@@ -23,17 +25,28 @@ async function planned(services: Services, request: RunRequest, seed: string): P
   const datasets = await Promise.all(request.datasets.map((id) => findDataset(services, id, 'unknown_dataset')))
   const { files } = await requireModel(services, request.model)
   const plan = planRun(request, { datasets: datasets.map(({ id, units, unit }) => ({ id, units, unit })), seed })
-  const held = new Set(files.map(({ sha256 }) => sha256))
-  for (const stage of plan.spec.stages.keys()) {
-    const space = spaceOfStage(plan.spec, stage)
-    if (space.kind === 'pruned' && !held.has(space.mask))
-      throw new ApiError('bad_request', 'space.mask: no file of the model')
-  }
+  requireMasks(plan.spec, files)
   for (const id of request.datasets) {
     const preview = await (await services.datasets.get(id)).preview(plan.eventsWithSpares)
     if (!preview?.ok) throw new ApiError('dataset_budget_exceeded', `dataset ${id}`)
   }
   return plan
+}
+
+/** Workers look for masks under this folder of the model, and nowhere else. */
+const MASK_FILE = /^masks\/[^/]+$/
+
+/** Every mask is a file of the model, and as long as its tensors want it. @throws ApiError `bad_request` */
+function requireMasks(spec: RunSpec, files: ModelManifest['files']): void {
+  const masks = new Map(files.filter(({ path }) => MASK_FILE.test(path)).map(({ sha256, bytes }) => [sha256, bytes]))
+  for (const stage of spec.stages.keys()) {
+    const space = spaceOfStage(spec, stage)
+    if (space.kind !== 'pruned') continue
+    const bits = space.tensors.reduce((sum, tensor) => sum + elementsOf(tensor), 0)
+    const bytes = masks.get(space.mask)
+    if (bytes === undefined) throw new ApiError('bad_request', 'space.mask: no file under masks/ of the model')
+    if (bytes !== Math.ceil(bits / 8)) throw new ApiError('bad_request', 'space.mask: not a bit for each entry')
+  }
 }
 
 async function planAnswer(services: Services, plan: PlannedRun): Promise<z.infer<typeof runPlanSchema>> {
@@ -42,7 +55,9 @@ async function planAnswer(services: Services, plan: PlannedRun): Promise<z.infer
   const affordable = spec.datasets.map(async ({ id }) => {
     return [id, (await (await services.datasets.get(id)).affordable(event)) ?? 0] as const
   })
+  const { clipping, noise, sides, aggregation, space } = spec
   return {
+    ...{ clipping, noise, sides, aggregation, space },
     stages: spec.stages,
     spareCharges: spec.spareCharges,
     ...spendOf(plan),

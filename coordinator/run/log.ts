@@ -1,3 +1,4 @@
+import { SPEC_VERSION } from '../../shared/api/index.ts'
 import {
   appendEntries,
   EMPTY_LOG,
@@ -18,6 +19,16 @@ export interface LoadedLog {
   staged: StoredSegment | null
   fault: Fault | null
   reason: string | null
+}
+
+/** Whether a log's first record has a spec in the format that this program reads. */
+function isOfThisVersion(text: string | undefined): boolean {
+  try {
+    const { spec } = JSON.parse(text?.split('\n', 1)[0] ?? '') as { spec?: { version?: unknown } }
+    return spec?.version === SPEC_VERSION
+  } catch {
+    return true
+  }
 }
 
 /**
@@ -48,7 +59,9 @@ export class RunLog {
     try {
       for (const segment of segments) log.#fold(segment)
     } catch {
-      log.#fail('log_broken')
+      // What a program of another version wrote is not broken: nothing is noted down that would outlast this one.
+      if (isOfThisVersion(segments[0]?.text)) log.#fail('log_broken')
+      else log.#loaded.fault = 'log_broken'
     }
     return log
   }

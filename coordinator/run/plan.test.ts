@@ -2,7 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { epsilonBounds, spend } from '../../shared/privacy/index.ts'
 import { smallRequest } from '../../test/rehearsal/request.ts'
-import { PlanError, planRun, roundUp, spendOf, workOf } from './plan.ts'
+import { roundUp } from './noise.ts'
+import { planRun, spendOf, workOf } from './plan.ts'
+import { PlanError } from './plan-error.ts'
 
 const datasets = [{ id: 'north', units: 1000, unit: 'record' as const }]
 const given = { datasets, seed: '0'.repeat(16) }
@@ -103,6 +105,64 @@ describe('a method', () => {
     ['both', { stages: [stage], preset: { name: 'sotto', samplingRate: 0.1 } }, /stages/],
   ])('refuses %s, naming the field', (_, change, fields) => {
     expect(refusal(change)).toMatch(fields)
+  })
+
+  it.each([
+    ['guarantee', { guarantee: 'pure' }, { name: 'dp-zo' }],
+    ['noise', { noise: 'laplace' }, { name: 'dp-aggzo' }],
+    ['clipping', { clipping: 'per-direction' }, { name: 'sotto' }],
+    ['sides', { sides: 'one' }, { name: 'dpzero' }],
+  ])('refuses a %s that the preset does not have, and takes the one that it has', (field, given, preset) => {
+    const asked = { stages: undefined, preset: { ...preset, ...small } }
+    expect(refusal({ ...asked, ...given })).toMatch(new RegExp(`^bad_request: ${field}: the preset`))
+    const own = plan(asked).spec
+    const same = field === 'guarantee' ? { guarantee: 'approximate' } : { [field]: own[field as 'noise'] }
+    expect(refusal({ ...asked, ...same })).toBe('planned')
+  })
+
+  it('keeps a distribution other than signs that the space names', () => {
+    const { space } = smallRequest({ model: 'a'.repeat(64), datasets: ['north'] })
+    const named = plan({
+      stages: undefined,
+      space: { ...space, distribution: 'sphere' },
+      preset: { name: 'sotto', ...small },
+    })
+    expect(named.spec.space.distribution).toBe('sphere')
+  })
+
+  it.each([
+    ['a rate that is too large', { name: 'dp-aggzo', step: 1e3, clip: 1e-4 }],
+    ['a radius that is nothing', { name: 'dp-zoso', radius: { start: 1e-320, end: 1 } }],
+    ['a rate that falls to nothing', { name: 'sotto', learningRate: 5e-324 }],
+  ])('refuses a preset that comes to %s', (_, preset) => {
+    expect(refusal({ stages: undefined, preset: { ...preset, ...small } })).toMatch(/^bad_request: preset/)
+  })
+
+  it('has the noise that one stage needs, whatever its ratio of the common one', () => {
+    for (const noise of ['gaussian', 'laplace'])
+      for (const guarantee of noise === 'laplace' ? ['pure', 'approximate'] : ['approximate']) {
+        const at = (noiseRatio: number) =>
+          plan({
+            ...{ noise, guarantee, clipping: 'per-direction', budget: { epsilon: 100, delta: 1e-5 }, spareCharges: 0 },
+            stages: [{ ...stage, rounds: 1, samplingRate: 1, noiseRatio }],
+          }).spec.stages[0]?.noiseMultiplier
+        expect(at(0.01)).toBe(at(1))
+        expect(at(100)).toBe(at(1))
+      }
+  })
+
+  it('refuses a ratio of a noise that is given', () => {
+    expect(refusal({ stages: [{ ...stage, noiseMultiplier: 20, noiseRatio: 5 }] })).toMatch(/noiseRatio/)
+  })
+
+  it('has a coarser grid where a finer one would not hold the report', () => {
+    const many = planRun(
+      { ...smallRequest({ model: 'a'.repeat(64), datasets: ['north'] }), stages: [stage] },
+      { ...given, datasets: [{ id: 'north', units: 50_000_000, unit: 'record' }] },
+    )
+    const { clip, grid } = many.spec.stages[0]!
+    expect(clip / grid).toBeLessThan(2 ** 20)
+    expect(Number.isInteger(Math.log2(clip / grid))).toBe(true)
   })
 
   it('may have Laplace noise of one direction under any clip, of several under an L1 bound', () => {

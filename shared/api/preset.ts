@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Preset } from '../zo/presets.ts'
+import { scale } from './scalar.ts'
 
-const scale = z.number().positive().max(1e6)
 const common = {
   samplingRate: z.number().gte(1e-6).lte(1).describe('q: expected batch over units.'),
   rounds: z.int().min(1).max(1_000_000).optional().describe('All stages together.'),

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { methodShape, stageRequestSchema, stageSchema } from './method.ts'
+import { methodShape, noiseSchema, stageRequestSchema, stageSchema } from './method.ts'
 import { presetSchema } from './preset.ts'
 import { HexHash, Identifier } from './scalar.ts'
 import { spaceSchema } from './space.ts'
@@ -100,7 +100,10 @@ export const runRequestSchema = z
     model: HexHash,
     task: taskSchema,
     space: spaceSchema,
-    ...methodShape,
+    clipping: methodShape.clipping.unwrap().optional().describe('Default: joint.'),
+    noise: noiseSchema.optional().describe('Default: gaussian.'),
+    sides: methodShape.sides.unwrap().optional().describe('Default: two.'),
+    aggregation: methodShape.aggregation,
     stages: z.array(stageRequestSchema).min(1).max(64).optional(),
     preset: presetSchema
       .optional()
@@ -111,7 +114,7 @@ export const runRequestSchema = z
     budget: budgetSchema,
     guarantee: z
       .enum(['approximate', 'pure'])
-      .default('approximate')
+      .optional()
       .describe('What the noise is chosen for: (epsilon, delta), or with Laplace noise epsilon alone, with delta 0.'),
     spareCharges: z.int().nonnegative().max(100_000).optional().describe('Default: 5 % of the rounds, at least 4.'),
     quorum: z.int().positive().optional().describe('Default: all datasets.'),
@@ -129,6 +132,8 @@ export type RunRequest = z.input<typeof runRequestSchema>
 export type CompleteRequest = z.output<typeof runRequestSchema>
 export const runPlanSchema = z
   .strictObject({
+    ...methodShape,
+    space: spaceSchema,
     stages: z.array(stageSchema),
     rounds: z.int(),
     spareCharges: z.int(),

@@ -6,6 +6,8 @@ import { HexHash, Identifier, Seed } from './scalar.ts'
 import { outlineOf, spaceSchema } from './space.ts'
 import { taskSchema } from './task.ts'
 
+/** Format of the spec: another number where an old one would be read as something else. */
+export const SPEC_VERSION = 2
 /** A larger delta allows to publish one unit in a hundred as it is: no privacy. */
 const DELTA_MAX = 0.01
 
@@ -37,7 +39,7 @@ const trainAlike = ({ space, stages }: Trained): boolean =>
 /** Everything a run does, explicit; its hash is the run's identity, and a worker accepts work for no other. */
 export const runSpecSchema = z
   .strictObject({
-    version: z.literal(2),
+    version: z.literal(SPEC_VERSION),
     model: HexHash.describe('Hash of the model manifest.'),
     task: taskSchema,
     space: spaceSchema,

@@ -128,6 +128,7 @@ describe('verifyRun', () => {
       [spec, open, charge('east', { event: { ...event, noiseMultiplier: 9 } }), charge('north'), close()],
       'uncharged_report',
     ],
+    ['fewer reports than the quorum', [...charged, close({ reports: [report('east')] })], 'wrong_update'],
     ['a coefficient of its own', [...charged, close({ coefficients: [1, 2] })], 'wrong_update'],
     [
       'a report of another length',

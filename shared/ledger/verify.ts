@@ -49,6 +49,7 @@ function checkClose(close: Close, log: { first: Spec; charges: Map<string, Charg
     log.counted.add(lease)
     datasets.add(dataset)
   }
+  if (close.reports.length < Math.max(spec.quorum, 1)) throw new LedgerError('wrong_update', close.seq)
   const expected = recomputed(close, spec, stage)
   const isSame = expected.length === close.coefficients.length && expected.every((c, k) => c === close.coefficients[k])
   if (!isSame) throw new LedgerError('wrong_update', close.seq)

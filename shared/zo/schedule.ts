@@ -9,11 +9,11 @@ export interface Stage {
   readonly radius: number
   /** K: directions of a round. */
   readonly directions: number
-  /** c: L2 bound of a unit's clipped vector (DP-AggZO's joint clip). */
+  /** c: bound of a unit's clipped vector, or of each of its differences: see the clipping of the run. */
   readonly clip: number
   /** g: step of the integer lattice, in the unit of `clip`. */
   readonly grid: number
-  /** sigma: noise std / sensitivity. */
+  /** sigma: noise over sensitivity, in standard deviations (Gaussian) or scales (Laplace). */
   readonly noiseMultiplier: number
   /** q: Poisson sampling rate of a unit. */
   readonly samplingRate: number

@@ -120,4 +120,27 @@ describe('a run of a causal model', () => {
     const perStage = space.kind === 'lora' ? sites.length * (space.trained === 'core' ? 1 : 2) : weights.length
     expect(names).toHaveLength(2 * perStage)
   })
+
+  it.each([
+    ['lies where no worker looks', 'seventh.bin', mask],
+    ['has another length than its tensors', 'masks/short.bin', mask.subarray(1)],
+  ])('is refused before anything is spent where its mask %s', async (_, path, bytes) => {
+    const other = mkdtempSync(join(tmpdir(), 'sotto-masked-'))
+    cpSync(model.dir, other, { recursive: true })
+    mkdirSync(join(other, 'masks'))
+    writeFileSync(join(other, path), bytes)
+    const { space, preset } = zopo()
+    const uploaded = await stage.client.uploadModel(other)
+    rmSync(other, { recursive: true })
+    const task = {
+      kind: 'causal-lm' as const,
+      format: 'completion' as const,
+      maxTokens: 32,
+      maxCompletionTokens: 8,
+      buckets: [32],
+    }
+    const asked = { space: { ...space, mask: maskHash(new Uint8Array(bytes)) }, preset }
+    const request = { ...asked, model: uploaded, task, datasets: [...SITES], budget: { epsilon: 20, delta: 1e-5 } }
+    await expect(stage.client.createRun(request)).rejects.toThrow(/bad_request/)
+  })
 })

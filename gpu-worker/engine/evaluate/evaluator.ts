@@ -1,3 +1,4 @@
+import { EngineError } from '../error.ts'
 import type { Runtime } from '../ort.ts'
 import type { BucketLead, Groups, SpaceDriver } from './driver.ts'
 import { LoraDriver } from './lora.ts'
@@ -16,7 +17,8 @@ import { WeightsDriver } from './weights.ts'
 export class Evaluator {
   readonly #model: Model
   #at: StageSpace
-  #driver: SpaceDriver
+  /** Undefined while it is exchanged: the memory of the one before goes before that of the next is made. */
+  #driver: SpaceDriver | undefined
 
   /** Reads the model. @throws EngineError where the model, the task or the space do not fit. */
   constructor(runtime: Runtime, setup: EvaluatorSetup) {
@@ -30,26 +32,32 @@ export class Evaluator {
     const { setup } = this.#model
     const next = stageSpaceOf(setup, stage)
     if (next.space !== this.#at.space) {
-      await this.#driver.release()
+      await this.#driver?.release()
+      this.#driver = undefined
       this.#at = next
-      this.#driver = driverOf(this.#model, next)
     }
+    this.#driver ??= driverOf(this.#model, next)
     await this.#driver.setStage(stage, finishedStages(setup, finished))
+  }
+
+  get #open(): SpaceDriver {
+    if (!this.#driver) throw new EngineError('wrong_stage', 'the stage could not be opened')
+    return this.#driver
   }
 
   /** Losses [records, groups], or class logits [records, groups, classes], row-major. Calls must not overlap. */
   run(records: readonly EncodedRecord[], groups: Groups, output: Output): Promise<Float32Array> {
-    return this.#driver.run(records, groups, output)
+    return this.#open.run(records, groups, output)
   }
 
   /** How the buckets met so far are run. */
   leads(): Promise<BucketLead[]> {
-    return this.#driver.leads()
+    return this.#open.leads()
   }
 
   /** Ends all sessions. */
   async release(): Promise<void> {
-    await this.#driver.release()
+    await this.#driver?.release()
     this.#model.release()
   }
 }

@@ -1,15 +1,18 @@
-import { direction, isOfSigns, perturb, perturbationStep, type Space } from '../../../shared/zo/index.ts'
+import { isOfSigns, perturb, perturbationStep, type Space } from '../../../shared/zo/index.ts'
 import { VectorKernels } from '../kernels/index.ts'
 import type { Groups } from './driver.ts'
+import { LastDirection } from './last-direction.ts'
 
 /** Trained vectors of the groups of a round, made when they are needed. */
 export class PerturbedVectors {
   readonly #run: { readonly seed: string; readonly space: Space }
+  readonly #numbers: LastDirection
   /** Where directions are of signs. */
   readonly #kernels: VectorKernels | undefined
 
   constructor(run: { readonly seed: string; readonly space: Space }) {
     this.#run = run
+    this.#numbers = new LastDirection(run)
     this.#kernels = isOfSigns(run.space) ? new VectorKernels(run) : undefined
   }
 
@@ -26,14 +29,13 @@ export class PerturbedVectors {
     })
   }
 
-  #ofNumbers(groups: Groups, { from, to }: { from: number; to: number }): Float32Array[] {
-    const { seed, space } = this.#run
-    let known: { k: number; z: Int8Array } | undefined
-    return Array.from({ length: to - from }, (_, at) => {
-      const { k, sign } = groups.at(from + at)
-      if (sign === 0) return groups.center
-      if (known?.k !== k) known = { k, z: direction(seed, { round: groups.round, k }, space) }
-      return perturb(groups.center, known.z, sign * perturbationStep(groups.radius, space, known.z))
+  #ofNumbers({ center, round, radius, at }: Groups, { from, to }: { from: number; to: number }): Float32Array[] {
+    const { space } = this.#run
+    return Array.from({ length: to - from }, (_, index) => {
+      const { k, sign } = at(from + index)
+      if (sign === 0) return center
+      const { z } = this.#numbers.of({ round, k })
+      return perturb(center, z, sign * perturbationStep(radius, space, z))
     })
   }
 }

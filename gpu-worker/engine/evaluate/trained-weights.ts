@@ -18,18 +18,27 @@ export interface TrainedWeights {
   release(): Promise<void>
 }
 
-/**
- * Adds a finished stage to weights, each sum rounded once. Stages of one run train the same tensors, whatever entries of them.
- * @throws EngineError `wrong_mask`
- */
-function mergeStage(weights: readonly Float32Array[], { space, mask, trained }: FinishedStage): void {
-  const kept = space.kind === 'pruned' ? keptOf(space, mask) : undefined
-  const lengths = segmentLengths(space)
-  segmentOffsets(space).forEach((offset, segment) => {
-    const weight = weights[segment]!
-    const indices = kept?.[segment]
-    for (let i = 0; i < lengths[segment]!; i++) weight[indices ? indices[i]! : i]! += trained[offset + i]!
-  })
+interface LaidOut {
+  readonly trained: Float32Array
+  readonly offsets: readonly number[]
+  readonly lengths: readonly number[]
+  /** Entries that the stage's mask keeps, by tensor. */
+  readonly kept: readonly Uint32Array[] | undefined
+}
+
+/** Where a finished stage's coordinates lie. @throws EngineError `wrong_mask` */
+const laidOut = ({ space, mask, trained }: FinishedStage): LaidOut => ({
+  trained,
+  offsets: segmentOffsets(space),
+  lengths: segmentLengths(space),
+  kept: space.kind === 'pruned' ? keptOf(space, mask) : undefined,
+})
+
+/** Adds a stage to one weight, each sum rounded once. Stages of one run train the same tensors, whatever entries of them. */
+function mergeSegment(weight: Float32Array, { trained, offsets, lengths, kept }: LaidOut, segment: number): void {
+  const offset = offsets[segment]!
+  const indices = kept?.[segment]
+  for (let i = 0; i < lengths[segment]!; i++) weight[indices ? indices[i]! : i]! += trained[offset + i]!
 }
 
 /** Weights in the memory of the host, which the CPU provider reads in place. */
@@ -55,10 +64,11 @@ export class HostWeights implements TrainedWeights {
   }
 
   async load(finished: readonly FinishedStage[]): Promise<void> {
-    const bases = this.#space.tensors.map((tensor) => floatsOf(weightOf(this.#model.graph, tensor)))
-    for (const stage of finished) mergeStage(bases, stage)
-    bases.forEach((base, segment) => {
-      this.#memory.setBase(segment, base)
+    const stages = finished.map(laidOut)
+    this.#space.tensors.forEach((tensor, segment) => {
+      const weight = floatsOf(weightOf(this.#model.graph, tensor))
+      for (const stage of stages) mergeSegment(weight, stage, segment)
+      this.#memory.setBase(segment, weight)
     })
   }
 

@@ -1,5 +1,4 @@
 import {
-  direction,
   elementsOf,
   type FullSpace,
   isOfSigns,
@@ -21,6 +20,7 @@ import {
   perturbSegment,
 } from '../kernels/index.ts'
 import type { Groups } from './driver.ts'
+import { LastDirection } from './last-direction.ts'
 
 /** One trained tensor in memory. */
 interface Segment {
@@ -52,6 +52,7 @@ export class WeightMemory {
   readonly #memory: KernelMemory
   readonly #segments: readonly Segment[]
   readonly #room: ReturnType<typeof lowRankRoom> | undefined
+  readonly #numbers: LastDirection
   /** The direction whose other side lies in `other`. */
   #pair: { round: number; k: number } | undefined
 
@@ -59,6 +60,7 @@ export class WeightMemory {
   constructor(space: FullSpace | PrunedSpace, run: { seed: string; mask: Uint8Array | undefined }) {
     this.#space = space
     this.#seed = run.seed
+    this.#numbers = new LastDirection({ seed: run.seed, space })
     const kept = space.kind === 'pruned' ? keptOf(space, run.mask) : undefined
     const lengths = segmentLengths(space)
     const offsets = segmentOffsets(space)
@@ -138,7 +140,7 @@ export class WeightMemory {
 
   /** Directions that no kernel makes: as `perturb` of shared/zo. */
   #perturbByNumbers({ radius }: Groups, at: { round: number; k: number }, sign: number): void {
-    const z = direction(this.#seed, at, this.#space)
+    const { z } = this.#numbers.of(at)
     const step = sign * perturbationStep(radius, this.#space, z)
     for (const { out, center, kept, trained, from } of this.#segments) {
       for (let i = 0; i < trained.length; i++) {
