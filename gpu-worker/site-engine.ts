@@ -16,32 +16,26 @@ import { readMasks } from './masks.ts'
 /** A line as the engine reads it; null where it does not fit the run's task. */
 type Line = EncodedRecord | null
 
+/** What a site brings: its data, and where it evaluates. */
+interface SiteSettings {
+  readonly data: string
+  readonly unit: 'record' | 'user'
+  readonly labels: readonly string[] | null
+  readonly threads: number | 'auto'
+  readonly device: DeviceWish
+  readonly keepsHalves?: boolean
+  readonly log: Log
+}
+
 /**
  * The engine over this site's data. What the run can not evaluate must not be seen from outside, or a run could ask by it: a
  * line that does not fit the run's task, or one that the model fails on, has losses that are no numbers, and its unit counts
  * as nothing.
  */
-export async function openSiteEngine(
-  spec: RunSpec,
-  modelDir: string,
-  site: {
-    readonly data: string
-    readonly unit: 'record' | 'user'
-    readonly labels: readonly string[] | null
-    readonly threads: number | 'auto'
-    readonly device: DeviceWish
-    readonly keepsHalves?: boolean
-    readonly log: Log
-  },
-): Promise<SiteEngine> {
-  const { task, seed, sides } = spec
-  const spaces = spec.stages.map((_, stage) => spaceOfStage(spec, stage))
-  const masks = readMasks(modelDir, spaces)
+export async function openSiteEngine(spec: RunSpec, modelDir: string, site: SiteSettings): Promise<SiteEngine> {
+  const { task, sides } = spec
   const units = await readUnits(site.data, site)
-  const { threads, device, keepsHalves } = site
-  const kept = keepsHalves === undefined ? {} : { keepsHalves }
-  const [first, ...later] = spaces.map((space, stage) => withMask(space, masks[stage]))
-  const engine = await openEngine({ modelDir, task, ...first!, later, seed, threads, device, ...kept })
+  const engine = await openFor(spec, modelDir, site)
   site.log({ event: 'engine_open', device: engine.device })
   const warm = async (stage: number): Promise<void> => {
     const { directions } = spec.stages[stage]!
@@ -62,37 +56,7 @@ export async function openSiteEngine(
     await warm(0)
     return units.map((lines) => lines.map(encode))
   })
-  const nothing = (groups: number) => new Float32Array(groups).fill(Number.NaN)
-  /**
-   * Losses of records; those that the model fails on, found by halves, are no numbers. Whether it is the model that fails on a
-   * record, or the engine on everything, is asked of padding, which is nobody's: how a failure names itself is the model's
-   * to choose, and an engine that ends over one record would tell of it.
-   */
-  const lossesOf = async (records: readonly EncodedRecord[], at: Perturbation): Promise<Float32Array[]> => {
-    const groups = groupCount(at)
-    try {
-      const losses = await engine.losses(records, at)
-      return records.map((_, i) => losses.subarray(i * groups, (i + 1) * groups))
-    } catch (error) {
-      if (!isCallFault(error)) throw error
-      await engine.warm(at)
-      leaveOut()
-      if (records.length === 1) return [nothing(groups)]
-      const half = records.length >> 1
-      return [...(await lossesOf(records.slice(0, half), at)), ...(await lossesOf(records.slice(half), at))]
-    }
-  }
-  const losses = async (lines: readonly Line[], at: Perturbation) => {
-    const groups = groupCount(at)
-    const rows = await lossesOf(
-      lines.filter((line) => line !== null),
-      at,
-    )
-    const all = new Float32Array(lines.length * groups)
-    let row = 0
-    for (const [i, line] of lines.entries()) all.set(line ? rows[row++]! : nothing(groups), i * groups)
-    return all
-  }
+  const losses = lossesOfLines(engine, leaveOut)
   return {
     units: encoded,
     losses: (lines, at) => losses(lines as readonly Line[], at),
@@ -104,7 +68,50 @@ export async function openSiteEngine(
   }
 }
 
+/** The engine of a run: its spaces, stage by stage, with their masks. */
+function openFor(spec: RunSpec, modelDir: string, { threads, device, keepsHalves }: SiteSettings): Promise<Engine> {
+  const { task, seed } = spec
+  const spaces = spec.stages.map((_, stage) => spaceOfStage(spec, stage))
+  const masks = readMasks(modelDir, spaces)
+  const [first, ...later] = spaces.map((space, stage) => withMask(space, masks[stage]))
+  const kept = keepsHalves === undefined ? {} : { keepsHalves }
+  return openEngine({ modelDir, task, ...first!, later, seed, threads, device, ...kept })
+}
+
 const withMask = (space: Space, mask: Uint8Array | undefined) => (mask ? { space, mask } : { space })
+
+const nothing = (groups: number): Float32Array => new Float32Array(groups).fill(Number.NaN)
+
+/**
+ * Losses of lines, those that count as nothing among them. Records that the model fails on are found by halves. Whether it is
+ * the model that fails on a record, or the engine on everything, is asked of padding, which is nobody's: how a failure names
+ * itself is the model's to choose, and an engine that ends over one record would tell of it.
+ */
+function lossesOfLines(engine: Engine, leaveOut: () => void) {
+  const lossesOf = async (records: readonly EncodedRecord[], at: Perturbation): Promise<Float32Array[]> => {
+    const groups = groupCount(at)
+    try {
+      const losses = await engine.losses(records, at)
+      return records.map((_, i) => losses.subarray(i * groups, (i + 1) * groups))
+    } catch (error) {
+      if (!isCallFault(error)) throw error
+      await engine.warm({ directions: at.directions, sides: at.sides })
+      leaveOut()
+      if (records.length === 1) return [nothing(groups)]
+      const half = records.length >> 1
+      return [...(await lossesOf(records.slice(0, half), at)), ...(await lossesOf(records.slice(half), at))]
+    }
+  }
+  return async (lines: readonly Line[], at: Perturbation): Promise<Float32Array> => {
+    const groups = groupCount(at)
+    const records = lines.filter((line) => line !== null)
+    const rows = await lossesOf(records, at)
+    const all = new Float32Array(lines.length * groups)
+    let row = 0
+    for (const [i, line] of lines.entries()) all.set(line ? rows[row++]! : nothing(groups), i * groups)
+    return all
+  }
+}
 
 /** What is still to do when an engine is open; where it fails, the engine is closed again. */
 async function opened<T>(engine: Engine, todo: () => Promise<T>): Promise<T> {
