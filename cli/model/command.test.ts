@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { keptIndices } from '../../shared/zo/index.ts'
+import { keptIndices, maskHash } from '../../shared/zo/index.ts'
 
 const ENTRY = fileURLToPath(new URL('../sotto.mjs', import.meta.url))
 const modelNamed = (name: string) => fileURLToPath(new URL(`../../test/models/zoo/${name}`, import.meta.url))
@@ -106,5 +106,22 @@ describe('sotto model prune', () => {
     expect(refused(model, '--score', 'random', '--keep', '0.1', '--seed', 'x', ...output)).toBe(2)
     expect(refused(model, '--score', 'forward', '--keep', '0.1', '--variant', 'q4', ...output)).toBe(2)
     expect(refused(join(folder, 'absent'), '--score', 'random', '--keep', '0.1', ...output)).toBe(2)
+  })
+
+  test('makes a mask for each stage, the kept share growing', () => {
+    const file = join(folder, 'grown.bin')
+    const asked = ['--score', 'magnitude', '--keep', '0.01', '--output', file, '--json']
+    const { status, out } = prune(model, ...asked, '--stages', '3', '--keep-end', '0.04')
+    expect(status).toBe(0)
+    const answers = JSON.parse(out)
+    expect(answers.map(({ made }: { made: { keep: number } }) => made.keep)).toEqual([0.01, 0.02, 0.04])
+    const masks = [0, 1, 2].map((stage) => readFileSync(join(folder, `grown.${stage}.bin`)))
+    masks.forEach((mask, stage) => {
+      expect(maskHash(mask)).toBe(answers[stage].space.mask)
+    })
+    // The larger holds the smaller: one ranking, cut at three places.
+    expect(masks[0]!.every((byte, at) => (byte & masks[2]![at]!) === byte)).toBe(true)
+    expect(prune(model, ...asked, '--keep-end', '0.04').status).toBe(2)
+    expect(prune(model, '--score', 'magnitude', '--keep', '0.01', '--stages', '2', '--verify', file).status).toBe(2)
   })
 })

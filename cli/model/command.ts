@@ -55,6 +55,8 @@ interface PruneGiven {
   readonly variant?: string
   readonly score: (typeof CHOICES.score)[number]
   readonly keep: number
+  readonly keepEnd?: number
+  readonly stages: number
   readonly order: (typeof CHOICES.order)[number]
   readonly scope: (typeof CHOICES.scope)[number]
   readonly tensors?: RegExp
@@ -73,6 +75,16 @@ const queryCount = (text: string): number => {
   const count = Number(text)
   if (!/^\d+$/.test(text) || count < 1 || count > QUERIES_MAX) {
     throw new InvalidArgumentError(`It must be a whole number from 1 to ${QUERIES_MAX}.`)
+  }
+  return count
+}
+
+const STAGES_MAX = 64
+
+const stageCount = (text: string): number => {
+  const count = Number(text)
+  if (!/^\d+$/.test(text) || count < 1 || count > STAGES_MAX) {
+    throw new InvalidArgumentError(`It must be a whole number from 1 to ${STAGES_MAX}.`)
   }
   return count
 }
@@ -110,7 +122,9 @@ No data is read: the scores follow from the weights alone. The mask is a bitset 
 order of the answer. Files of "magnitude" and "random" are the same bytes on every machine. Those of "forward" are as a rule;
 with --slopes, and the JSON answer that came with a mask, they are on every machine.
 
-JSON answer: {"space", "made", "layers", "slopes", "verified", "seconds"}
+With --stages, keep rates go from --keep to --keep-end, so that the trained part grows (or shrinks) from stage to stage.
+
+JSON answer: {"space", "made", "layers", "slopes", "verified", "seconds"}; with --stages a list of them.
 
 Examples
   sotto model prune models/all-MiniLM-L6-v2 --score forward --keep 0.01 --seed 00c0ffee00c0ffee --output mask.bin
@@ -127,6 +141,13 @@ const addPrune = (noun: Command) =>
     .argument('<dir>', 'folder of the model')
     .addOption(choice('score', 'what entries are ranked by').makeOptionMandatory())
     .requiredOption('--keep <rate>', 'share of the entries that is kept, above 0, at most 1', shareOf)
+    .option('--keep-end <rate>', 'share that the last of several stages keeps; geometric between', shareOf)
+    .option(
+      '--stages <count>',
+      'masks, one for each stage of a run: --output m.bin becomes m.0.bin, m.1.bin ...',
+      stageCount,
+      1,
+    )
     .addOption(choice('order', 'which end of the ranking is kept').default('highest'))
     .addOption(choice('scope', 'whether entries compete with all others, or within their tensor').default('global'))
     .option('--tensors <regex>', 'only weights whose names it matches (default: all)', patternOf)

@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { join, parse } from 'node:path'
 import { EngineError, forwardRuns } from '../../gpu-worker/engine/index.ts'
-import { PruningError } from '../../shared/zo/index.ts'
+import { keepRateAt, PruningError } from '../../shared/zo/index.ts'
 import { InputError, RunError } from '../failure.ts'
 import { jsonLine, writeResult } from '../output.ts'
 import { type Progress, startProgress } from '../progress.ts'
 import { type Check, type CheckOptions, checkModel, STEPS } from './check.ts'
-import { type PruneOptions, pruneWeights } from './prune.ts'
+import { type Prune, type PruneOptions, pruneWeights } from './prune.ts'
 import { pruneAnswer, pruneText } from './prune-report.ts'
 import { reportText } from './report.ts'
 
@@ -46,6 +47,9 @@ export const runCheck = async (modelDir: string, options: CheckOptions & { json:
 
 interface PruneGiven extends PruneOptions {
   readonly json: boolean
+  /** Of the last stage; `keep` is that of the first. */
+  readonly keepEnd?: number
+  readonly stages: number
   /** File for the mask. */
   readonly output?: string
   /** Mask to compare with. */
@@ -59,15 +63,49 @@ export const runPrune = async (modelDir: string, options: PruneGiven): Promise<v
   const { output, verify, overlap, json } = options
   if ((output === undefined) === (verify === undefined))
     throw new InputError('name --output FILE for the mask, or --verify FILE for one to compare with')
+  if (options.stages > 1 && output === undefined)
+    throw new InputError('one mask is verified at a time: leave out --stages')
+  if (options.stages === 1 && options.keepEnd !== undefined)
+    throw new InputError('--keep-end is that of the last of several --stages')
   requireFolder(modelDir)
   const known = verify === undefined ? undefined : readMask(verify)
-  const progress = startProgress(options.score === 'forward' ? forwardRuns(options.queries) : 0)
-  const prune = await answering(progress, () => pruneWeights(modelDir, options, known, () => progress.step()))
-  if (output !== undefined) writeResult(prune.mask, output)
-  writeResult(json ? jsonLine(pruneAnswer(prune)) : pruneText(prune))
-  const { verified } = prune
+  const runs = options.score === 'forward' ? forwardRuns(options.queries) : 0
+  const progress = startProgress(runs * options.stages)
+  const prunes = await answering(progress, () => prunedByStage(modelDir, options, known, () => progress.step()))
+  prunes.forEach((prune, stage) => {
+    if (output !== undefined) writeResult(prune.mask, prunes.length === 1 ? output : stageFile(output, stage))
+  })
+  writeResult(json ? jsonLine(answerOf(prunes)) : prunes.map(pruneText).join('\n\n'))
+  const verified = prunes[0]?.verified
   if (verified && verified.overlap < overlap)
     throw new RunError(`the mask is another: ${verified.overlap} of its entries are the same`)
+}
+
+/** One stage's answer stands alone. */
+const answerOf = (prunes: readonly Prune[]): unknown => {
+  const answers = prunes.map(pruneAnswer)
+  return answers.length === 1 ? answers[0] : answers
+}
+
+/** m.bin of stage 2 is m.2.bin. */
+const stageFile = (file: string, stage: number): string => {
+  const { dir, name, ext } = parse(file)
+  return join(dir, `${name}.${stage}${ext}`)
+}
+
+const prunedByStage = async (
+  modelDir: string,
+  options: PruneGiven,
+  known: Uint8Array | undefined,
+  step: () => void,
+): Promise<Prune[]> => {
+  const { keep: start, keepEnd: end = start, stages } = options
+  const prunes: Prune[] = []
+  for (let stage = 0; stage < stages; stage++) {
+    const keep = stages === 1 ? start : keepRateAt({ start, end, stages, growth: 'geometric' }, stage)
+    prunes.push(await pruneWeights(modelDir, { ...options, keep }, known, step))
+  }
+  return prunes
 }
 
 const readMask = (file: string): Uint8Array => {
