@@ -54,6 +54,7 @@ export {
   segmentLengths,
   segmentOffsets,
   spaceDimension,
+  sphereScale,
   type WeightTensor,
 } from './space.ts'
 export { initialState, nextStage, stateBytes, stateFromBytes, stateHash, type TrainedState } from './state.ts'

@@ -115,17 +115,22 @@ export function directionScale(space: Space, z?: Int8Array): number {
     case 'binomial':
       return 1 / Math.sqrt(BINOMIAL_VARIANCE)
     case 'sphere':
-      return sphereScale(z)
+      return scaleOnSphere(z)
     default:
       return 1
   }
 }
 
-/** sqrt(d) / |z|: the sum of squares is exact, and quotient and root are rounded once each, the same everywhere. */
-function sphereScale(z: Int8Array | undefined): number {
+function scaleOnSphere(z: Int8Array | undefined): number {
   if (!z) throw new RangeError('a direction on the sphere has its own scale')
-  const squares = z.reduce((sum, entry) => sum + entry * entry, 0)
-  return squares === 0 ? 0 : Math.sqrt(z.length / squares)
+  let squares = 0
+  for (const entry of z) squares += entry * entry
+  return sphereScale(squares, z.length)
+}
+
+/** sqrt(d) / |z|: the sum of squares is exact, and quotient and root are rounded once each, the same everywhere. */
+export function sphereScale(squares: number, dimension: number): number {
+  return squares === 0 ? 0 : Math.sqrt(dimension / squares)
 }
 
 /** Whether directions are signs or products of signs, which fast kernels make. */

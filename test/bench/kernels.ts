@@ -175,7 +175,7 @@ function factors(): Case {
     name: `factors of rank 1, ${sites.length} sites`,
     count: center.length,
     plain: () => perturb(center, direction(SEED, AT, lora), STEP),
-    fast: () => vector.perturb(center, AT, STEP),
+    fast: () => vector.perturb(center, AT, { radius: STEP, sign: 1 }),
   }
 }
 

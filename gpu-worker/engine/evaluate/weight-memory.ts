@@ -8,9 +8,11 @@ import {
   perturbationStep,
   segmentLengths,
   segmentOffsets,
+  spaceDimension,
 } from '../../../shared/zo/index.ts'
 import { EngineError } from '../error.ts'
 import {
+  fillDirection,
   KernelMemory,
   lowRankBytes,
   lowRankRoom,
@@ -20,7 +22,6 @@ import {
   perturbSegment,
 } from '../kernels/index.ts'
 import type { Groups } from './driver.ts'
-import { LastDirection } from './last-direction.ts'
 
 /** One trained tensor in memory. */
 interface Segment {
@@ -52,7 +53,9 @@ export class WeightMemory {
   readonly #memory: KernelMemory
   readonly #segments: readonly Segment[]
   readonly #room: ReturnType<typeof lowRankRoom> | undefined
-  readonly #numbers: LastDirection
+  /** z as bytes, where directions are of numbers, and which one. */
+  readonly #bytes: Int8Array | undefined
+  #made: { readonly round: number; readonly k: number } | undefined
   /** The direction whose other side lies in `other`. */
   #pair: { round: number; k: number } | undefined
 
@@ -60,7 +63,6 @@ export class WeightMemory {
   constructor(space: FullSpace | PrunedSpace, run: { seed: string; mask: Uint8Array | undefined }) {
     this.#space = space
     this.#seed = run.seed
-    this.#numbers = new LastDirection({ seed: run.seed, space })
     const kept = space.kind === 'pruned' ? keptOf(space, run.mask) : undefined
     const lengths = segmentLengths(space)
     const offsets = segmentOffsets(space)
@@ -68,8 +70,10 @@ export class WeightMemory {
     const elements = space.tensors.reduce((sum, tensor) => sum + elementsOf(tensor) + LINE, 0)
     const trained = lengths.reduce((sum, length) => sum + 2 * (length + LINE), 0)
     const room = rank === undefined ? 0 : lowRankBytes(space.tensors, rank)
-    const memory = new KernelMemory(4 * (VECTORS * elements + trained) + room)
+    const dimension = isOfSigns(space) ? 0 : spaceDimension(space)
+    const memory = new KernelMemory(4 * (VECTORS * elements + trained) + room + dimension + 4 * LINE)
     this.#memory = memory
+    this.#bytes = dimension > 0 ? memory.bytes(dimension) : undefined
     this.#room = rank === undefined ? undefined : lowRankRoom(memory, space.tensors, rank)
     this.#segments = space.tensors.map((tensor, segment): Segment => {
       const made = () => memory.floats(elementsOf(tensor))
@@ -116,8 +120,8 @@ export class WeightMemory {
       this.#pair = undefined
       return 'out'
     }
-    if (!isOfSigns(this.#space)) {
-      this.#perturbByNumbers(groups, { round, k }, sign)
+    if (this.#bytes) {
+      this.#perturbByNumbers(this.#bytes, groups, { round, k }, sign)
       return 'out'
     }
     if (sign < 0 && this.#pair?.k === k && this.#pair.round === round) return 'other'
@@ -138,15 +142,18 @@ export class WeightMemory {
     return 'out'
   }
 
-  /** Directions that no kernel makes: as `perturb` of shared/zo. */
-  #perturbByNumbers({ radius }: Groups, at: { round: number; k: number }, sign: number): void {
-    const { z } = this.#numbers.of(at)
-    const step = sign * perturbationStep(radius, this.#space, z)
+  /** Along a direction of numbers, which is made once for both sides. */
+  #perturbByNumbers(bytes: Int8Array, { radius }: Groups, at: { round: number; k: number }, sign: number): void {
+    if (this.#made?.round !== at.round || this.#made.k !== at.k)
+      fillDirection(this.#memory, bytes, { seed: this.#seed, space: this.#space, ...at })
+    this.#made = at
+    const step = sign * perturbationStep(radius, this.#space, bytes)
     for (const { out, center, kept, trained, from } of this.#segments) {
-      for (let i = 0; i < trained.length; i++) {
-        const entry = kept ? kept[i]! : i
-        out[entry] = center[entry]! + Math.fround(step * z[from + i]!)
-      }
+      const place = bytes.byteOffset + from
+      if (!kept) this.#memory.run.perturbBytes(out.byteOffset, center.byteOffset, place, out.length, step)
+      else
+        for (let i = 0; i < trained.length; i++)
+          out[kept[i]!] = center[kept[i]!]! + Math.fround(step * bytes[from + i]!)
     }
   }
 

@@ -2,6 +2,7 @@ export { KernelMemory } from './memory.ts'
 export { mergeProduct } from './merge.ts'
 export {
   type DirectionAt,
+  fillDirection,
   lowRankBytes,
   lowRankRoom,
   perturbKept,

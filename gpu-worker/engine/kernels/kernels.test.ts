@@ -10,7 +10,6 @@ import {
   type FullSpace,
   groupAt,
   groupCount,
-  isOfSigns,
   type LoraSpace,
   perturb,
   perturbationStep,
@@ -55,9 +54,15 @@ it('is what its source compiles to (npm run kernels)', () => {
 })
 
 /** Perturbed vectors of any space, by the kernels that suit it. */
-function perturbed(space: Space, center: Float32Array, at: { seed: string; round: number; k: number }, step: number) {
+function perturbed(
+  space: Space,
+  center: Float32Array,
+  at: { seed: string; round: number; k: number },
+  by: { radius: number; sign: 1 | -1 },
+) {
   if (space.kind !== 'full' || space.directions.kind === 'dense')
-    return new VectorKernels({ seed: at.seed, space }).perturb(center, at, step)
+    return new VectorKernels({ seed: at.seed, space }).perturb(center, at, by)
+  const step = by.sign * perturbationStep(by.radius, space)
   const { rank } = space.directions
   const out = new Float32Array(center.length)
   const offsets = segmentOffsets(space)
@@ -73,34 +78,36 @@ function perturbed(space: Space, center: Float32Array, at: { seed: string; round
   return out
 }
 
-describeVectors(
-  'WebAssembly',
-  {
-    direction: (seed, at, space) => {
-      if (space.kind !== 'full' || space.directions.kind === 'dense')
-        return new VectorKernels({ seed, space }).direction(at)
-      // The integers of a low-rank direction, as steps of one from zero.
-      return Int8Array.from(perturbed(space, new Float32Array(spaceDimension(space)), { seed, ...at }, 1))
-    },
-    perturbedFactors: (at, run) => {
-      const step = perturbationStep(at.radius, run.space)
-      const groups = Array.from({ length: groupCount(at) }, (_, group) => {
-        const { k, sign } = groupAt(group, at.sides)
-        return sign === 0
-          ? at.center
-          : perturbed(run.space, at.center, { seed: run.seed, round: at.round, k }, sign * step)
-      })
-      const all = new Float32Array(groups.length * at.center.length)
-      groups.forEach((group, g) => {
-        all.set(group, g * group.length)
-      })
-      return all
-    },
-    update: wasmKernels.update,
-    mergeProduct,
+describeVectors('WebAssembly', {
+  direction: (seed, at, space) => {
+    if (space.kind !== 'full' || space.directions.kind === 'dense')
+      return new VectorKernels({ seed, space }).direction(at)
+    // The integers of a low-rank direction, as steps of one from zero.
+    return Int8Array.from(
+      perturbed(
+        space,
+        new Float32Array(spaceDimension(space)),
+        { seed, ...at },
+        { radius: Math.sqrt(space.directions.rank), sign: 1 },
+      ),
+    )
   },
-  isOfSigns,
-)
+  perturbedFactors: (at, run) => {
+    const groups = Array.from({ length: groupCount(at) }, (_, group) => {
+      const { k, sign } = groupAt(group, at.sides)
+      return sign === 0
+        ? at.center
+        : perturbed(run.space, at.center, { seed: run.seed, round: at.round, k }, { radius: at.radius, sign })
+    })
+    const all = new Float32Array(groups.length * at.center.length)
+    groups.forEach((group, g) => {
+      all.set(group, g * group.length)
+    })
+    return all
+  },
+  update: wasmKernels.update,
+  mergeProduct,
+})
 
 const seed = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((value) => value.toString(16).padStart(16, '0'))
 const at = fc.record({ seed, round: fc.nat(1e6), k: fc.nat(4095), segment: fc.nat(3) })
@@ -214,16 +221,56 @@ describe('over the edges of what is held at once, the same bits as plain TypeScr
 
   it('property: perturbed along directions of any rank, of any shape', () => {
     const shape = fc.array(fc.integer({ min: 1, max: 37 }), { minLength: 1, maxLength: 3 })
-    const step = fc.float({ min: -1, max: 1, noNaN: true })
+    const radius = fc.float({ min: 0, max: 1, noNaN: true })
+    const by = fc.record({ radius, sign: fc.constantFrom(1 as const, -1 as const) })
     fc.assert(
-      fc.property(at, shape, fc.integer({ min: 1, max: RANK_MAX }), step, ({ seed, round, k }, dims, rank, by) => {
+      fc.property(at, shape, fc.integer({ min: 1, max: RANK_MAX }), by, ({ seed, round, k }, dims, rank, move) => {
         const { space } = run({ kind: 'low-rank', rank }, dims)
         const center = plainFloats(spaceDimension(space), 6)
-        const wanted = perturb(center, direction(seed, { round, k }, space), by)
-        expect(perturbed(space, center, { seed, round, k }, by)).toEqual(wanted)
+        const step = move.sign * perturbationStep(move.radius, space)
+        const wanted = perturb(center, direction(seed, { round, k }, space), step)
+        expect(perturbed(space, center, { seed, round, k }, move)).toEqual(wanted)
       }),
       { numRuns: 60 },
     )
+  })
+
+  it('property: directions of numbers, perturbed and updated along, over any lengths', () => {
+    const lengths = fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 4 })
+    const distribution = fc.constantFrom('binomial' as const, 'sphere' as const)
+    fc.assert(
+      fc.property(at, lengths, distribution, ({ seed, round, k }, shapes, distribution) => {
+        const tensors = shapes.map((length, i) => ({ name: `${i}`, shape: [length] }))
+        const space: FullSpace = { kind: 'full', directions: { kind: 'dense' }, distribution, tensors }
+        const center = plainFloats(spaceDimension(space), 6)
+        const z = direction(seed, { round, k }, space)
+        expect(new VectorKernels({ seed, space }).direction({ round, k })).toEqual(z)
+        const wanted = perturb(center, z, -perturbationStep(0.3, space, z))
+        expect(perturbed(space, center, { seed, round, k }, { radius: 0.3, sign: -1 })).toEqual(wanted)
+        const update = { round, coefficients: [0.3, -1.7, 0], learningRate: 0.01, prox: 0.2 }
+        const run = { seed, space }
+        expect(wasmKernels.update(center, update, run)).toEqual(portableKernels.update(center, update, run))
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  it('updates along numbers over more coordinates than a block holds', () => {
+    for (const distribution of ['binomial', 'sphere'] as const) {
+      const space: FullSpace = {
+        kind: 'full',
+        directions: { kind: 'dense' },
+        distribution,
+        tensors: [
+          { name: 'a', shape: [70_001] },
+          { name: 'b', shape: [33_000] },
+        ],
+      }
+      const center = plainFloats(spaceDimension(space), 8)
+      const update = { round: 4, coefficients: [0.4, -0.2], learningRate: 0.1, prox: 0 }
+      const run = { seed: '0123456789abcdef', space }
+      expect(wasmKernels.update(center, update, run)).toEqual(portableKernels.update(center, update, run))
+    }
   })
 
   it('property: signs of any part of a stream', () => {

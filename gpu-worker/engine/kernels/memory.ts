@@ -19,6 +19,10 @@ export interface KernelExports {
     step: number,
     scratch: number,
   ): void
+  numbers(out: number, from: number, length: number, scratch: number): void
+  sumSquares(bytes: number, length: number): number
+  perturbBytes(out: number, center: number, bytes: number, length: number, step: number): void
+  accumulateBytes(sums: number, bytes: number, length: number, coefficient: number): void
   add(out: number, a: number, b: number, length: number): void
   addKept(out: number, base: number, values: number, indices: number, length: number): void
   clear(sums: number, count: number): void

@@ -1,6 +1,7 @@
 import {
   isOfSigns,
   matrixShape,
+  perturbationStep,
   type Space,
   STREAMS,
   segmentLengths,
@@ -23,7 +24,7 @@ export interface DirectionAt {
 export function selectStream(
   memory: KernelMemory,
   { seed, segment, round, k }: DirectionAt,
-  stream: 'direction' | 'left' | 'right' = 'direction',
+  stream: 'direction' | 'binomial' | 'left' | 'right' = 'direction',
 ): void {
   const [a, b, c, d] = streamKey(seed, STREAMS[stream])
   memory.run.stream(a, b, c, d, segment, round, k)
@@ -72,42 +73,84 @@ export class VectorKernels {
   readonly #memory: KernelMemory
   readonly #center: Float32Array
   readonly #out: Float32Array
-  readonly #segments: readonly { readonly offset: number; readonly length: number }[]
-  readonly #seed: string
+  readonly #bytes: Int8Array
+  readonly #segments: readonly Span[]
+  readonly #run: { readonly seed: string; readonly space: Space }
+  /** The direction whose bytes are there. */
+  #made: { readonly round: number; readonly k: number } | undefined
 
   constructor(run: { readonly seed: string; readonly space: Space }) {
-    if (!isOfSigns(run.space)) throw new RangeError('the kernels make directions of signs')
     const dimension = spaceDimension(run.space)
-    const lengths = segmentLengths(run.space)
-    this.#seed = run.seed
-    this.#segments = segmentOffsets(run.space).map((offset, segment) => ({ offset, length: lengths[segment]! }))
-    this.#memory = new KernelMemory(2 * rounded(4 * dimension))
+    this.#run = run
+    this.#segments = spansOf(run.space)
+    this.#memory = new KernelMemory(2 * rounded(4 * dimension) + rounded(dimension))
     this.#center = this.#memory.floats(dimension)
     this.#out = this.#memory.floats(dimension)
+    this.#bytes = this.#memory.bytes(dimension)
   }
 
   /** z_k of a round, as `direction` of shared/zo. */
   direction(at: { readonly round: number; readonly k: number }): Int8Array {
-    const { run } = this.#memory
-    const made = new Int8Array(this.#out.buffer, this.#out.byteOffset, this.#out.length)
-    this.#segments.forEach(({ offset, length }, segment) => {
-      selectStream(this.#memory, { seed: this.#seed, segment, ...at })
-      run.signs(made.byteOffset + offset, 0, length, SCRATCH)
-    })
-    return made.slice()
+    return this.#directionBytes(at).slice()
   }
 
-  /** center + step * z_k, as `perturb` of shared/zo. */
-  perturb(center: Float32Array, at: { readonly round: number; readonly k: number }, step: number): Float32Array {
+  /** center + radius * scale * z_k on one side, as `perturb` of shared/zo. */
+  perturb(
+    center: Float32Array,
+    at: { readonly round: number; readonly k: number },
+    { radius, sign }: { readonly radius: number; readonly sign: 1 | -1 },
+  ): Float32Array {
     const { run } = this.#memory
+    const { seed, space } = this.#run
     this.#center.set(center)
-    this.#segments.forEach(({ offset, length }, segment) => {
-      selectStream(this.#memory, { seed: this.#seed, segment, ...at })
-      const [out, from] = [this.#out.byteOffset + 4 * offset, this.#center.byteOffset + 4 * offset]
-      run.perturb(out, from, length, step, SCRATCH)
-    })
+    if (isOfSigns(space)) {
+      const step = sign * perturbationStep(radius, space)
+      this.#segments.forEach(({ offset, length }, segment) => {
+        selectStream(this.#memory, { seed, segment, ...at })
+        const [out, from] = [this.#out.byteOffset + 4 * offset, this.#center.byteOffset + 4 * offset]
+        run.perturb(out, from, length, step, SCRATCH)
+      })
+    } else {
+      const z = this.#directionBytes(at)
+      const step = sign * perturbationStep(radius, space, z)
+      run.perturbBytes(this.#out.byteOffset, this.#center.byteOffset, z.byteOffset, z.length, step)
+    }
     return this.#out.slice()
   }
+
+  #directionBytes(at: { readonly round: number; readonly k: number }): Int8Array {
+    if (this.#made?.round === at.round && this.#made.k === at.k) return this.#bytes
+    fillDirection(this.#memory, this.#bytes, { ...this.#run, ...at })
+    this.#made = at
+    return this.#bytes
+  }
+}
+
+/** Where a segment's coordinates lie. */
+export interface Span {
+  readonly offset: number
+  readonly length: number
+}
+
+export function spansOf(space: Space): Span[] {
+  const lengths = segmentLengths(space)
+  return segmentOffsets(space).map((offset, segment) => ({ offset, length: lengths[segment]! }))
+}
+
+/** z_k of a round as bytes in the memory, as `direction` of shared/zo; not for directions of low rank. */
+export function fillDirection(
+  memory: KernelMemory,
+  out: Int8Array,
+  at: { readonly seed: string; readonly space: Space; readonly round: number; readonly k: number },
+): void {
+  const { seed, space, round, k } = at
+  const isSigns = isOfSigns(space)
+  spansOf(space).forEach(({ offset, length }, segment) => {
+    selectStream(memory, { seed, segment, round, k }, isSigns ? 'direction' : 'binomial')
+    const place = out.byteOffset + offset
+    if (isSigns) memory.run.signs(place, 0, length, SCRATCH)
+    else memory.run.numbers(place, 0, length, SCRATCH)
+  })
 }
 
 /** Room for the factors of one low-rank direction: U [rows, rank] and V [rank, columns], as bytes. */

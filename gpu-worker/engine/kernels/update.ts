@@ -3,14 +3,14 @@ import {
   directionScale,
   isOfSigns,
   matrixShape,
-  portableKernels,
   type Space,
   segmentLengths,
+  sphereScale,
   type Update,
   type ZoKernels,
 } from '../../../shared/zo/index.ts'
 import { KernelMemory, rounded, SCRATCH } from './memory.ts'
-import { fillFactors, type LowRankShape, lowRankBytes, lowRankRoom, selectStream } from './perturb.ts'
+import { fillFactors, type LowRankShape, lowRankBytes, lowRankRoom, selectStream, spansOf } from './perturb.ts'
 
 /** Coordinates that are copied in and out at once; whole blocks of the generator. */
 const BLOCK = 2 ** 15
@@ -79,11 +79,57 @@ function updateLowRank(segment: number, { current, out }: Vectors, shape: LowRan
   }
 }
 
+/** Updates all segments under directions of numbers, a block of coordinates at a time. */
+function updateByNumbers(current: Float32Array, at: At, run: Run): Float32Array {
+  const { space } = run
+  const memory = new KernelMemory(rounded(8 * BLOCK) + rounded(4 * BLOCK) + rounded(BLOCK))
+  const [sums, values, bytes] = [memory.doubles(BLOCK), memory.floats(BLOCK), memory.bytes(BLOCK)]
+  const fill = (segment: number, k: number, start: number, count: number): void => {
+    selectStream(memory, { seed: run.seed, segment, round: at.round, k }, 'binomial')
+    memory.run.numbers(bytes.byteOffset, start, count, SCRATCH)
+  }
+  const blocks = blocksOf(space)
+  const isOnSphere = space.distribution === 'sphere'
+  const factors = at.coefficients.map((coefficient, k) => {
+    if (!isOnSphere) return coefficient
+    let squares = 0
+    for (const { segment, start, count } of blocks) {
+      fill(segment, k, start, count)
+      squares += memory.run.sumSquares(bytes.byteOffset, count)
+    }
+    return coefficient * sphereScale(squares, current.length)
+  })
+  const scale = isOnSphere ? 1 : directionScale(space)
+  const out = new Float32Array(current.length)
+  for (const { segment, start, count, place } of blocks) {
+    memory.run.clear(sums.byteOffset, count)
+    factors.forEach((factor, k) => {
+      fill(segment, k, start, count)
+      memory.run.accumulateBytes(sums.byteOffset, bytes.byteOffset, count, factor)
+    })
+    values.set(current.subarray(place, place + count))
+    const here = values.byteOffset
+    memory.run.step(here, here, sums.byteOffset, count, at.learningRate, scale, at.prox)
+    out.set(values.subarray(0, count), place)
+  }
+  return out
+}
+
+/** Blocks of coordinates: where in its segment each begins, and where in the whole vector. */
+function blocksOf(space: Space): { segment: number; start: number; count: number; place: number }[] {
+  return spansOf(space).flatMap(({ offset, length }, segment) =>
+    Array.from({ length: Math.ceil(length / BLOCK) }, (_, block) => {
+      const start = block * BLOCK
+      return { segment, start, count: Math.min(BLOCK, length - start), place: offset + start }
+    }),
+  )
+}
+
 /** The steps of a replay in WebAssembly, and SHA-256 by the platform: the same bits as `portableKernels` of shared/zo. */
 export const wasmKernels: ZoKernels = {
   update: (current, at, run) => {
     const { space } = run
-    if (!isOfSigns(space)) return portableKernels.update(current, at, run)
+    if (!isOfSigns(space)) return updateByNumbers(current, at, run)
     const out = new Float32Array(current.length)
     const updateDense = denseUpdate(at, run)
     let offset = 0

@@ -4,6 +4,7 @@
 
 export { accumulateLowRank, perturbLowRank } from './low-rank'
 export { merge } from './merge'
+export { accumulateBytes, numbers, perturbBytes, sumSquares } from './numbers'
 export { add, addKept, perturb, perturbKept, perturbPair } from './perturb'
 export { signs, stream } from './threefry'
 export { clear, step, updateSigns } from './update'
