@@ -38,6 +38,7 @@ const space = (directions: FullSpace['directions']): FullSpace => ({
   tensors: [{ name: 'w', shape: [ROWS, COLUMNS] }],
 })
 const DENSE = space({ kind: 'dense' })
+const NUMBERS: FullSpace = { ...DENSE, distribution: 'binomial' }
 const LOW_RANK = space({ kind: 'low-rank', rank: RANK })
 
 /** Everything in one memory, as the engine holds it. */
@@ -66,6 +67,8 @@ function perturbations(): Case[] {
   const half = center.slice(0, WEIGHTS / 2)
   const sparse: FullSpace = { ...DENSE, tensors: [{ name: 'w', shape: [WEIGHTS / 2] }] }
   const vector = new VectorKernels({ seed: SEED, space: DENSE })
+  const numbers = new VectorKernels({ seed: SEED, space: NUMBERS })
+  let turn = 0
   return [
     {
       name: 'memory pass, out <- a + b',
@@ -79,7 +82,14 @@ function perturbations(): Case[] {
       name: 'direction as bytes',
       count: WEIGHTS,
       plain: () => direction(SEED, AT, DENSE),
-      fast: () => vector.direction(AT),
+      // Another one each time: the last is kept.
+      fast: () => vector.direction({ ...AT, k: turn++ }),
+    },
+    {
+      name: 'direction of binomial numbers',
+      count: WEIGHTS,
+      plain: () => direction(SEED, AT, NUMBERS),
+      fast: () => numbers.direction({ ...AT, k: turn++ }),
     },
     {
       name: 'perturbation in place',
@@ -143,6 +153,7 @@ function updates(): Case[] {
   })
   return [
     updated(`update, for each of ${DIRECTIONS} directions`, DENSE),
+    updated(`update along numbers, for each of ${DIRECTIONS}`, NUMBERS),
     updated(`update of rank ${RANK}, for each of ${DIRECTIONS}`, LOW_RANK),
     {
       name: `merge of rank ${RANK}`,
