@@ -4,8 +4,8 @@ export default defineConfig({
   test: {
     include: ['{shared,coordinator,gpu-worker,cli,demo,test}/**/*.test.ts'],
     globalSetup: ['test/tooling/global-s3.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     maxWorkers: 2,
     reporters: ['default', './test/tooling/closing-line.ts'],
   },
