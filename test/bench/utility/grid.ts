@@ -1,7 +1,7 @@
 import { type EngineMethod, isEngineMethod, METHOD_NAMES, METHODS, type MethodName, TUNED_METHODS } from './methods.ts'
 import type { Cell } from './results.ts'
 import { gridOf, settingOf } from './settings.ts'
-import { TASK_NAMES } from './tasks.ts'
+import { TASK_NAMES, type TaskName } from './tasks.ts'
 import type { Directions } from './train.ts'
 
 /** What is asked for on the command line, as text. */
@@ -15,7 +15,7 @@ export interface Asked {
 }
 
 export interface Wanted {
-  readonly tasks: readonly (typeof TASK_NAMES)[number][]
+  readonly tasks: readonly TaskName[]
   readonly cells: readonly Cell[]
 }
 

@@ -1,10 +1,10 @@
-import { runCell } from './cell.ts'
+import { type Bench, runCell } from './cell.ts'
 import { dpSgdMissing } from './dp-sgd.ts'
 import { type Asked, wantedOf } from './grid.ts'
 import { appendResult, type Cell, type FinishedCell, keyOf, missing, readResults } from './results.ts'
 import { subjectOf } from './subject.ts'
 import { markdown } from './table.ts'
-import { splitTask } from './tasks.ts'
+import { splitTask, type TaskName } from './tasks.ts'
 
 export interface UtilityOptions extends Asked {
   /** Folder that test/models/export-sentences.py wrote to. */
@@ -19,21 +19,22 @@ export interface UtilityOptions extends Asked {
 
 /** Runs what is missing of the cells asked for, and prints their table. @throws RangeError where an argument is none. */
 export async function compareUtility(options: UtilityOptions): Promise<void> {
-  const { cells } = wantedOf(options)
+  const { tasks, cells } = wantedOf(options)
+  const benches = new Map<string, Bench>(tasks.map((name) => [name, benchOf(name, options)]))
   const todo = runnable(missing(cells, readResults(options.out)))
   console.log(`${cells.length} cells, ${todo.length} to do\n`)
   for (const [at, cell] of todo.entries()) {
-    const finished = await runCell(cell, benchOf(cell.task, options))
+    const finished = await runCell(cell, benches.get(cell.task)!)
     appendResult(options.out, finished)
     console.log(`${at + 1}/${todo.length} ${described(finished)}`)
   }
-  const wanted = new Set(cells.map(keyOf))
-  const finished = readResults(options.out).filter((cell) => wanted.has(keyOf(cell)))
+  const known = new Map(readResults(options.out).map((cell) => [keyOf(cell), cell]))
+  const finished = cells.flatMap((cell) => known.get(keyOf(cell)) ?? [])
   console.log(`\n${options.tune ? tuned(finished) : markdown(finished)}`)
 }
 
-function benchOf(name: string, { model, data, encoder, threads = 1 }: UtilityOptions) {
-  const task = splitTask(data, name as never)
+function benchOf(name: TaskName, { model, data, encoder, threads = 1 }: UtilityOptions): Bench {
+  const task = splitTask(data, name)
   return { task, subject: subjectOf(model, task, encoder), threads }
 }
 

@@ -28,7 +28,8 @@ interface TaskFiles {
   readonly test: string | number
 }
 
-export const TASK_NAMES = Object.keys(tasks) as (keyof typeof tasks)[]
+export type TaskName = keyof typeof tasks
+export const TASK_NAMES = Object.keys(tasks) as TaskName[]
 
 /** Rows of a file of text, tab, label, below one line of names. */
 export function readRows(path: string): Example[] {
@@ -42,7 +43,11 @@ export function readRows(path: string): Example[] {
 const digest = ({ text }: Example): string => createHash('sha256').update(text).digest('hex')
 
 /** Rows in an order that is everybody's: by the hash of their texts. */
-const shuffled = (rows: readonly Example[]): Example[] => rows.toSorted((a, b) => (digest(a) < digest(b) ? -1 : 1))
+const shuffled = (rows: readonly Example[]): Example[] =>
+  rows
+    .map((row) => ({ row, key: digest(row) }))
+    .sort((a, b) => (a.key < b.key ? -1 : 1))
+    .map(({ row }) => row)
 
 /** Most rows of a class that a run trains on: as many as DP-ZOPO's authors take (arXiv 2402.07818). */
 export const SHOTS = 512
@@ -60,7 +65,7 @@ const fewOfEach = (rows: readonly Example[]): Example[] => {
  * Splits a task: files where it has them, else rows set apart of the train file, test first and then dev, by the hash of the
  * text. Of what remains of train, no text of dev or test among it, the first `SHOTS` rows of each class by that hash.
  */
-export function splitTask(data: string, name: keyof typeof tasks): SplitTask {
+export function splitTask(data: string, name: TaskName): SplitTask {
   const task: TaskFiles = tasks[name]
   const rest = shuffled(readRows(join(data, name, task.train)))
   const part = (from: string | number): Example[] =>
