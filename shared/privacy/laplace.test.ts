@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { fixedStream } from '../../test/privacy/fixed-stream.ts'
 import { bernoulliExp, drawWithin, rangeOf, roundedLaplaces } from './laplace.ts'
 import { BLOCK_BYTES, type RandomBytes } from './randomness.ts'
 
@@ -37,16 +38,6 @@ const chiSquareZ = (counts: number[], probabilities: number[]) => {
 }
 /** A false alarm has a chance of about 1e-6. */
 const CHI_SQUARE_Z_MAX = 4.8
-
-/** Deterministic bytes for known answers only: the weak generator below must never meet data. */
-const fixedStream = (seed: number): RandomBytes => {
-  let state = seed
-  return (length) =>
-    Uint8Array.from({ length }, () => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-      return state >>> 24
-    })
-}
 
 const DRAWS = 200_000
 const SCALES = [0.05, 0.5, 1, 3.7, 1000]

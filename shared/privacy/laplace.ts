@@ -14,7 +14,7 @@ import { validateCount } from './event.ts'
 import {
   ATTEMPTS_MAX,
   drawBelow,
-  HALF,
+  drawSign,
   notRandom,
   type RandomBytes,
   type SecretWords,
@@ -92,11 +92,8 @@ const scaleOf = (scale: number): Scale => {
 }
 
 /** floor(b E + 1/2) is floor((floor(size E) + half) / 2^shift): the inner floor changes nothing, half being whole. */
-const drawRounded = ({ range, shift, half }: Scale, words: Words): number => {
-  const size = Number((drawExponential(range, words) + half) >> shift)
-  if (!Number.isSafeInteger(size)) throw new PrivacyError('noise_out_of_range', 'noise beyond the safe integers')
-  return words.word() < HALF || size === 0 ? size : -size
-}
+const drawRounded = ({ range, shift, half }: Scale, words: Words): number =>
+  drawSign((drawExponential(range, words) + half) >> shift, words)
 
 /**
  * Independent draws of round(X), X of the Laplace distribution of that scale, for the exact value of the double. The

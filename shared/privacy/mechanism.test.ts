@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { fixedStream } from '../../test/privacy/fixed-stream.ts'
 import { type Clipping, clipJoint, clipPerDirection, laplaceScale, noiseDeviation, sensitivity } from './clip.ts'
 import type { Mechanism } from './event.ts'
 import { roundedLaplaces } from './laplace.ts'
@@ -13,16 +14,6 @@ const MECHANISMS = ['gaussian', 'laplace'] as const
 const CLIPPINGS = ['joint', 'per-direction'] as const
 const SETTINGS = MECHANISMS.flatMap((mechanism) => CLIPPINGS.map((clipping) => ({ mechanism, clipping })))
 const grid = { clip: 1, grid: 2 ** -10 }
-
-/** Deterministic bytes: the weak generator below must never meet data. */
-const fixedStream = (seed: number): RandomBytes => {
-  let state = seed
-  return (length) =>
-    Uint8Array.from({ length }, () => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-      return state >>> 24
-    })
-}
 
 test('Gaussian noise goes by the L2 norm, Laplace noise by the L1 norm', () => {
   expect(MECHANISMS.map(normOf)).toEqual(['l2', 'l1'])

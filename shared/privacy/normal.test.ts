@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { fixedStream } from '../../test/privacy/fixed-stream.ts'
 import { roundedNormals } from './normal.ts'
 import type { RandomBytes } from './randomness.ts'
 
@@ -52,16 +53,6 @@ const chiSquareP = (counts: number[], probabilities: number[]) => {
     seen = 0
   })
   return upperGamma((bins - 1) / 2, statistic / 2)
-}
-
-/** Deterministic bytes for known answers only: the weak generator below must never meet data. */
-const fixedStream = (seed: number): RandomBytes => {
-  let state = seed
-  return (length) =>
-    Uint8Array.from({ length }, () => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-      return state >>> 24
-    })
 }
 
 const DRAWS = 100_000

@@ -13,6 +13,7 @@ import { validateCount } from './event.ts'
 import {
   ATTEMPTS_MAX,
   drawBelow,
+  drawSign,
   HALF,
   notRandom,
   type RandomBytes,
@@ -112,11 +113,8 @@ const roundScaled = (
   throw notRandom()
 }
 
-const drawRounded = (scale: Dyadic, words: SecretWords): number => {
-  const size = Number(roundScaled(scale, drawHalfNormal(words), words))
-  if (!Number.isSafeInteger(size)) throw new PrivacyError('noise_out_of_range', 'noise beyond the safe integers')
-  return words.word() < HALF || size === 0 ? size : -size
-}
+const drawRounded = (scale: Dyadic, words: SecretWords): number =>
+  drawSign(roundScaled(scale, drawHalfNormal(words), words), words)
 
 /**
  * Independent draws of round(X), X ~ N(0, deviation^2), for the exact value of the double. The random blocks are

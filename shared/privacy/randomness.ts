@@ -102,6 +102,16 @@ export const drawBelow = (m: number, words: Pick<SecretWords, 'word'>): number =
   throw notRandom()
 }
 
+/**
+ * A drawn size with the sign of a fair coin, as a number; zero has no sign, and takes its word all the same.
+ * @throws PrivacyError `noise_out_of_range` beyond the safe integers, `rng_failure`
+ */
+export const drawSign = (magnitude: bigint, words: Pick<SecretWords, 'word'>): number => {
+  const size = Number(magnitude)
+  if (!Number.isSafeInteger(size)) throw new PrivacyError('noise_out_of_range', 'noise beyond the safe integers')
+  return words.word() < HALF || size === 0 ? size : -size
+}
+
 /** Runs `use` on fresh secret words and wipes them, also when it throws. */
 export const withSecretWords = <T>(random: RandomBytes, use: (words: SecretWords) => T): T => {
   const words = new SecretWords(random)
