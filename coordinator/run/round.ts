@@ -1,13 +1,11 @@
-import { type RunSpec, stageEvent, unitBoundOf } from '../../shared/api/index.ts'
-import type { RunEntry } from '../../shared/ledger/index.ts'
-import { decodeLoss, normOf } from '../../shared/privacy/index.ts'
+import { type RunSpec, stageEvent } from '../../shared/api/index.ts'
+import { privateLossOf, type RunEntry } from '../../shared/ledger/index.ts'
 import {
   advance,
   coefficients,
   ReplayError,
   type ReplayPoint,
   reportLength,
-  type Stage,
   stageOf,
   stateHash,
   totalRounds,
@@ -149,7 +147,7 @@ export function closeRound(
       signature,
     })),
     coefficients: ghat,
-    ...privateLoss(spec, stage, released),
+    ...privateLossOf(spec, stage, released),
     stateHash: hash,
   }
   const entries = last ? [close, { type: 'stage', stage: index, stateHash: hash } as const] : [close]
@@ -163,17 +161,4 @@ function finiteAfter(step: () => ReplayPoint): ReplayPoint | null {
     if (error instanceof ReplayError && error.code === 'state_not_finite') return null
     throw error
   }
-}
-
-/** The mean loss that rode along in the last coordinate, where it did. */
-function privateLoss(
-  spec: RunSpec,
-  stage: Stage,
-  reports: readonly { integers: readonly number[]; units: number }[],
-): { privateLoss?: number } {
-  if (stage.lossShare === 0) return {}
-  const sum = reports.reduce((total, report) => total + report.integers[stage.directions]!, 0)
-  const expectedUnits = stage.samplingRate * reports.reduce((total, report) => total + report.units, 0)
-  const { mechanism, clipping } = unitBoundOf(spec)
-  return { privateLoss: decodeLoss(sum, { ...stage, clipping, norm: normOf(mechanism), expectedUnits }) }
 }

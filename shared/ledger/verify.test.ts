@@ -129,6 +129,7 @@ describe('verifyRun', () => {
       'uncharged_report',
     ],
     ['fewer reports than the quorum', [...charged, close({ reports: [report('east')] })], 'wrong_update'],
+    ['a loss where none rode along', [...charged, close({ privateLoss: 1 })], 'wrong_update'],
     ['a coefficient of its own', [...charged, close({ coefficients: [1, 2] })], 'wrong_update'],
     [
       'a report of another length',
@@ -137,5 +138,28 @@ describe('verifyRun', () => {
     ],
   ])('refuses %s', (_, entries, code) => {
     expect(codeOf(...entries)).toBe(code)
+  })
+  it('recomputes the private loss of every round', () => {
+    const withLoss = { ...stage, lossShare: 0.2 }
+    const integers = [3, -5, -2]
+    const weighed = [
+      { integers, units: 100 },
+      { integers, units: 300 },
+    ]
+    const entries = (more: object): RunEntry[] => [
+      { ...spec, spec: { ...spec.spec, stages: [withLoss] } },
+      open,
+      charge('east'),
+      charge('north'),
+      close({
+        reports: reports.map((each) => ({ ...each, integers })),
+        coefficients: coefficients(weighed, withLoss),
+        ...more,
+      }),
+    ]
+    // Four steps of 0.5 below zero, a fifth of the clip for a loss of 2, over 40 expected units.
+    expect(codeOf(...entries({ privateLoss: -0.5 }))).toBe('verified')
+    expect(codeOf(...entries({ privateLoss: -0.5 * (1 - 2 ** -52) }))).toBe('wrong_update')
+    expect(codeOf(...entries({}))).toBe('wrong_update')
   })
 })

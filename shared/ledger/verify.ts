@@ -1,8 +1,9 @@
 import { stageEvent } from '../api/spec.ts'
-import { reportLength, type Stage, stageOf } from '../zo/schedule.ts'
+import { reportLength, stageOf } from '../zo/schedule.ts'
 import { coefficients } from '../zo/update.ts'
 import { hashOf } from './canonical.ts'
 import { LedgerError } from './chain.ts'
+import { privateLossOf } from './private-loss.ts'
 import type { RunRecord } from './record.ts'
 
 type Close = Extract<RunRecord, { type: 'close' }>
@@ -11,7 +12,7 @@ type Spec = Extract<RunRecord, { type: 'spec' }>
 
 /**
  * What the records of a run must keep to, beside their chain: every released report has its own charge before it, for its round and
- * dataset, no report is counted twice, every charge is its stage's mechanism, and the coefficients follow from the integers.
+ * dataset, no report is counted twice, every charge is its stage's mechanism, and the coefficients and the private loss follow from the integers.
  * The trained state is checked by `replay` of `shared/zo`.
  * @param records the whole log, from its first record
  * @throws LedgerError `not_a_record` without a spec at the head, `uncharged_report`, `wrong_update`
@@ -50,17 +51,18 @@ function checkClose(close: Close, log: { first: Spec; charges: Map<string, Charg
     datasets.add(dataset)
   }
   if (close.reports.length < Math.max(spec.quorum, 1)) throw new LedgerError('wrong_update', close.seq)
-  const expected = recomputed(close, spec, stage)
+  const weighed = weighedReports(close, spec)
+  const expected = coefficients(weighed, stage, spec.aggregation)
   const isSame = expected.length === close.coefficients.length && expected.every((c, k) => c === close.coefficients[k])
-  if (!isSame) throw new LedgerError('wrong_update', close.seq)
+  const { privateLoss } = privateLossOf(spec, stage, weighed)
+  if (!isSame || privateLoss !== close.privateLoss) throw new LedgerError('wrong_update', close.seq)
 }
 
-function recomputed({ reports, seq }: Close, spec: Spec['spec'], stage: Stage): number[] {
-  const units = new Map(spec.datasets.map((dataset) => [dataset.id, dataset.units]))
-  const weighed = reports.map(({ dataset, integers }) => {
+function weighedReports({ reports, seq }: Close, { datasets }: Spec['spec']): { integers: number[]; units: number }[] {
+  const units = new Map(datasets.map((dataset) => [dataset.id, dataset.units]))
+  return reports.map(({ dataset, integers }) => {
     const count = units.get(dataset)
     if (count === undefined) throw new LedgerError('uncharged_report', seq)
     return { integers, units: count }
   })
-  return coefficients(weighed, stage, spec.aggregation)
 }
