@@ -34,12 +34,21 @@ const full: Space = {
     .filter(({ name }) => /layer\.1\..*(bias|LayerNorm\.weight)$/.test(name))
     .map((tensor) => ({ name: tensor.name, shape: dimsOf(tensor) })),
 }
+/** Matrices in place of constants: the runtime multiplies by them without having packed them, and one row otherwise than many. */
+const matrices: Space = {
+  kind: 'full',
+  directions: { kind: 'dense' },
+  tensors: weights
+    .filter(({ name }) => /(layer\.2\.(attention\.self|output)|transform)\.\S*weight_transposed$/.test(name))
+    .map((tensor) => ({ name: tensor.name, shape: dimsOf(tensor) })),
+}
 
 /** Ways to run: many groups share a call of one record; a few, or whole weights, run records together. */
 const WAYS = {
   'groups of one record': { space: lora, directions: 4 },
   'records of one group': { space: lora, directions: 1 },
   'records under whole weights': { space: full, directions: 2 },
+  'records under whole matrices': { space: matrices, directions: 2 },
 }
 
 /** A reproducible stream of integers below a bound. */

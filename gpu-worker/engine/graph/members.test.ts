@@ -72,6 +72,9 @@ async function told(modelDir: string, tokens: number, { space = full, members = 
   }
 }
 
+/** Graphs that are known to keep records apart. */
+const KEPT_APART = ['nothing of the kind', 'a layer on the mean of each record, of two axes']
+
 const GRU = Array.from({ length: 3 * WIDTH * WIDTH }, (_, i) => Math.sin(i) * 0.1)
 
 /** Largest activation of a call, as a scale. */
@@ -102,6 +105,20 @@ const waveOf = (operator: string): Insertion => ({
 
 const graphs: Record<string, Insertion> = {
   'nothing of the kind': { nodes: [['Identity', ['h'], ['y']]] },
+  'a layer on the mean of each record, of two axes': {
+    nodes: [
+      ['ReduceMean', ['h'], ['p'], { axes: [1], keepdims: 0 }],
+      ['Gemm', ['p', 'w', 'b'], ['g'], { transB: 1 }],
+      ['MatMul', ['g', 'w'], ['l']],
+      ['Unsqueeze', ['l', 'one'], ['u']],
+      ['Add', ['h', 'u'], ['y']],
+    ],
+    ints: { one: [1] },
+    floats: {
+      w: [[WIDTH, WIDTH], Array.from({ length: WIDTH ** 2 }, (_, i) => Math.sin(i) * 0.1)],
+      b: [[WIDTH], Array.from({ length: WIDTH }, (_, i) => Math.cos(i) * 0.1)],
+    },
+  },
   'a mean whose axis is dropped, added to what has it': {
     nodes: [
       ['ReduceMean', ['h'], ['p'], { axes: [1], keepdims: 0 }],
@@ -185,7 +202,7 @@ describe.each(Object.entries(graphs))('%s', (name, insertion) => {
   it.each([32, 24])('leaves every record its own bits, %i tokens', async (tokens) => {
     const { lead, bits } = await told(insertedInto(insertion), tokens, { members: name.length < 9 ? 31 : 64 })
     for (const other of bits) expect(other).toEqual(bits[0])
-    expect(lead).toBe(name === 'nothing of the kind' ? 'records' : 'single')
+    expect(lead).toBe(KEPT_APART.includes(name) ? 'records' : 'single')
   })
 })
 
@@ -197,6 +214,20 @@ describe('a scale over a whole call', () => {
   ])('is refused where its %s', async (_, insertion) => {
     await expect(told(insertedInto(insertion), 32)).rejects.toMatchObject({ code: 'coupled_batch' })
   })
+})
+
+it('a product that sums over the records is refused', async () => {
+  const insertion: Insertion = {
+    nodes: [
+      ['ReduceMean', ['h'], ['p'], { axes: [1], keepdims: 0 }],
+      ['MatMul', ['c', 'p'], ['l']],
+      ['Unsqueeze', ['l', 'one'], ['u']],
+      ['Add', ['h', 'u'], ['y']],
+    ],
+    ints: { one: [1] },
+    floats: { c: [[1, 1], [0.5]] },
+  }
+  await expect(told(insertedInto(insertion), 32)).rejects.toMatchObject({ code: 'coupled_batch' })
 })
 
 it('a mask without an axis for heads, added straight to the scores, is the same for a record in any company', async () => {

@@ -74,7 +74,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   Gather: gather,
   GatherElements: (place) => offLeading(0)(place) && carries(place, 0) && carries(place, 1),
   LogSoftmax: offLeading(-1),
-  MatMul: ({ rank }) => rank >= 3,
+  // Of two axes, a product sums over the leading one of its right operand.
+  MatMul: (place) => place.rank >= 3 || !carries(place, 1),
   MatMulNBits: ({ rank }) => rank >= 2,
   QuantizeLinear: scaled,
   ReduceMax: axesOffLeading(1, 'input'),
