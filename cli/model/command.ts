@@ -1,11 +1,12 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { PruneOptions } from './prune.ts'
 
 /** Of `SCORES`, `Order` and `Scope`; the engine is loaded when a command runs, not to show its help. */
 const CHOICES = {
   score: ['forward', 'magnitude', 'random'],
   order: ['highest', 'lowest'],
   scope: ['global', 'layer'],
-} as const
+} as const satisfies { [K in 'score' | 'order' | 'scope']: readonly PruneOptions[K][] }
 const TOKENS_MAX = 8192
 const QUERIES_MAX = 1024
 const RADIUS_MAX = 1
@@ -51,20 +52,9 @@ const addCheck = (noun: Command) =>
       await runCheck(dir, { ...(variant === undefined ? {} : { variant }), tokens, speed, json: json === true })
     })
 
-interface PruneGiven {
-  readonly variant?: string
-  readonly score: (typeof CHOICES.score)[number]
-  readonly keep: number
+interface PruneGiven extends PruneOptions {
   readonly keepEnd?: number
   readonly stages: number
-  readonly order: (typeof CHOICES.order)[number]
-  readonly scope: (typeof CHOICES.scope)[number]
-  readonly tensors?: RegExp
-  readonly seed: string
-  readonly queries: number
-  readonly radius: number
-  readonly tokens: number
-  readonly slopes?: string
   readonly output?: string
   readonly verify?: string
   readonly overlap: number
