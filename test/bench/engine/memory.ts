@@ -8,14 +8,16 @@ import { encoderFolder, loraSpace, recordsOf, SEED, taskOf } from './subject.ts'
 
 /** Peak memory of a process that does one thing; each is measured in a process of its own. */
 
-const DOINGS = ['nothing', 'plain', 'round'] as const
+const DOINGS = ['nothing', 'plain', 'round', 'directions'] as const
 type Doing = (typeof DOINGS)[number]
 
 export interface PeakMemory {
-  /** MiB of resident memory at most: of a process that only loads the code, of pure inference, of a round. */
+  /** MiB of resident memory at most: of a process that only loads the code, of pure inference, of a round, of one record's round of as many forwards. */
   readonly mebibytes: Readonly<Record<Doing, number>>
   /** Round over pure inference, whole processes. */
   readonly ratio: number
+  /** The same forwards as sixteen times the directions of one record, over those of the round: what K costs. */
+  readonly directionsRatio: number
 }
 
 const TOKENS = 128
@@ -33,16 +35,18 @@ const ACTIONS: Readonly<Record<Doing, () => Promise<void>>> = {
     await plain.run((2 * DIRECTIONS * RECORDS) / MEMBERS, MEMBERS)
     await plain.release()
   },
-  async round() {
-    // The space comes from outside, as a run's does: looking for sites is no part of a round.
-    const space: LoraSpace = JSON.parse(process.argv[3]!)
-    const options = { modelDir: encoderFolder(), task: taskOf(TOKENS), space, seed: SEED, cacheBytes: 0 }
-    const engine = await openEngine(options)
-    const center = new Float32Array(engine.dimension)
-    const at = { center, round: 0, directions: DIRECTIONS, radius: 0.01, sides: 'two' } as const
-    await engine.losses(recordsOf(RECORDS, TOKENS), at)
-    await engine.close()
-  },
+  round: () => round({ records: RECORDS, directions: DIRECTIONS }),
+  directions: () => round({ records: 1, directions: RECORDS * DIRECTIONS }),
+}
+
+async function round({ records, directions }: { records: number; directions: number }): Promise<void> {
+  // The space comes from outside, as a run's does: looking for sites is no part of a round.
+  const space: LoraSpace = JSON.parse(process.argv[3]!)
+  const options = { modelDir: encoderFolder(), task: taskOf(TOKENS), space, seed: SEED, cacheBytes: 0 }
+  const engine = await openEngine(options)
+  const center = new Float32Array(engine.dimension)
+  await engine.losses(recordsOf(records, TOKENS), { center, round: 0, directions, radius: 0.01, sides: 'two' })
+  await engine.close()
 }
 
 function peakOf(doing: Doing, space: LoraSpace): number {
@@ -67,8 +71,17 @@ function peakKibibytes(): number {
 export async function peakMemory(): Promise<PeakMemory> {
   const space = await loraSpace(encoderFolder(), { rank: RANK, firstLayer: 0 })
   const least = (doing: Doing) => Math.min(...Array.from({ length: 3 }, () => peakOf(doing, space)))
-  const mebibytes = { nothing: least('nothing'), plain: least('plain'), round: least('round') }
-  return { mebibytes, ratio: mebibytes.round / mebibytes.plain }
+  const mebibytes = {
+    nothing: least('nothing'),
+    plain: least('plain'),
+    round: least('round'),
+    directions: least('directions'),
+  }
+  return {
+    mebibytes,
+    ratio: mebibytes.round / mebibytes.plain,
+    directionsRatio: mebibytes.directions / mebibytes.round,
+  }
 }
 
 if (import.meta.main) {
