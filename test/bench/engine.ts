@@ -90,9 +90,9 @@ function printTorch(torch: Measured['torch']): void {
 /** Everything, tables printed as they come. */
 async function measure(): Promise<Measured> {
   const memory = await peakMemory()
-  const { nothing, plain, round, directions } = memory.mebibytes
+  const { nothing, plain, round, manyDirections } = memory.mebibytes
   console.log(
-    `Peak MiB of a process: ${nothing.toFixed(0)} before a model, ${plain.toFixed(0)} in pure inference, ${round.toFixed(0)} in a round, ${directions.toFixed(0)} in one of sixteen times the directions\n`,
+    `Peak MiB of a process: ${nothing.toFixed(0)} before a model, ${plain.toFixed(0)} in pure inference, ${round.toFixed(0)} in a round, ${manyDirections.toFixed(0)} in one of as many forwards with one record alone\n`,
   )
   row('T', 'K', 'B', 'plain, s', 'rank', 'all layers', 'vs one call', 'last third', 'one-sided / two-sided')
   row(...Array.from({ length: 9 }, () => '---:'))
