@@ -14,6 +14,7 @@ export interface Segmented {
 export function leaseAnswer(view: RunView, slot: Slot, hold: Hold): Lease {
   const { size, hash } = view.head
   return {
+    kind: 'round',
     id: slot.lease,
     run: view.id,
     specHash: view.specHash,

@@ -225,8 +225,9 @@ export const updatesSchema = z
 export const leaseRequestSchema = z
   .strictObject({ waitSeconds: z.number().min(0).max(60).default(25) })
   .meta({ id: 'LeaseRequest' })
-export const leaseSchema = z
+export const roundLeaseSchema = z
   .strictObject({
+    kind: z.literal('round'),
     id: Identifier,
     run: Identifier,
     specHash: HexHash,
@@ -237,7 +238,10 @@ export const leaseSchema = z
     expires: z.int().describe('Milliseconds since 1970 by the coordinator, for display only.'),
     head: z.strictObject({ size: z.int(), hash: HexHash }).describe('The log, this charge in it.'),
   })
-  .meta({ id: 'Lease' })
+  .meta({ id: 'RoundLease', description: 'The right to report once for a round of a run, its charge in the log.' })
+export type RoundLease = z.infer<typeof roundLeaseSchema>
+/** What a worker is asked to do next. */
+export const leaseSchema = z.discriminatedUnion('kind', [roundLeaseSchema]).meta({ id: 'Lease' })
 export type Lease = z.infer<typeof leaseSchema>
 
 /** Largest magnitude of a released integer: sums over 1,000 datasets stay safe integers. */

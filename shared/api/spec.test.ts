@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest'
 import { smallRequest } from '../../test/rehearsal/request.ts'
 import {
   envelopeOf,
-  leaseSchema,
   type PromptClassification,
   promptClassificationSchema,
+  roundLeaseSchema,
   runRequestSchema,
   stageSchema,
   taskSchema,
@@ -112,7 +112,7 @@ describe('a task', () => {
 
 describe('a lease', () => {
   it('is of a round from 0 on', () => {
-    const { round, attempt } = leaseSchema.shape
+    const { round, attempt } = roundLeaseSchema.shape
     for (const schema of [round, attempt]) {
       expect([schema.safeParse(0).success, schema.safeParse(-1).success]).toEqual([true, false])
     }
