@@ -2,129 +2,137 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Client } from '../../test/rehearsal/client.ts'
-import { Hosts, type StagedHost } from '../../test/rehearsal/host.ts'
+import { Hosts, PLACES, type StagedHost } from '../../test/rehearsal/host.ts'
 import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
 import { FakeWorker, setStage } from '../../test/rehearsal/worker.ts'
 
-const hosts = new Hosts()
-afterAll(() => hosts.clear())
+describe.each(PLACES)('on %s', (on) => {
+  const hosts = new Hosts()
+  afterAll(() => hosts.clear())
 
-type Caller = 'nobody' | 'stranger' | 'admin' | 'auditor' | 'worker' | 'elsewhere' | 'revoked'
-let stage: StagedHost
-let run: string
-let model: string
-const callers = {} as Record<Caller, Client>
+  type Caller = 'nobody' | 'stranger' | 'admin' | 'auditor' | 'worker' | 'elsewhere' | 'revoked'
+  let stage: StagedHost
+  let run: string
+  let model: string
+  const callers = {} as Record<Caller, Client>
 
-beforeAll(async () => {
-  stage = await hosts.start()
-  const { admin, host } = stage
-  const datasets = [{ id: 'north' }, { id: 'far' }]
-  model = await setStage(admin, { datasets, files: SMALL_FILES, manifest: manifestOf(SMALL_FILES) })
-  run = (await admin.post('/v1/runs', smallRequest({ model, datasets: ['north'] }))).body.id
-  const auditor = (await admin.post('/v1/tokens', { scope: 'auditor' })).body.token
-  const revoked = await FakeWorker.enrol(admin, 'north')
-  await admin.call('DELETE', `/v1/workers/${revoked.id}`)
-  Object.assign(callers, {
-    nobody: new Client(host.url),
-    stranger: new Client(host.url, `sotto_${'A'.repeat(43)}`),
-    admin,
-    auditor: admin.with(auditor),
-    worker: (await FakeWorker.enrol(admin, 'north')).client,
-    elsewhere: (await FakeWorker.enrol(admin, 'far')).client,
-    revoked: revoked.client,
-  })
-})
-
-/** Who may call what; all others get 403, or 404 where the thing does not exist for them, or 401 without a token. */
-const ROUTES: [method: string, path: string, allowed: Caller[], hidden?: Caller[]][] = [
-  ['POST', '/v1/datasets', ['admin']],
-  ['GET', '/v1/datasets', ['admin', 'auditor']],
-  ['GET', '/v1/datasets/{dataset}', ['admin', 'auditor']],
-  ['POST', '/v1/tokens', ['admin']],
-  ['DELETE', '/v1/tokens/token-0', ['admin']],
-  ['POST', '/v1/workers', ['admin']],
-  ['GET', '/v1/workers', ['admin']],
-  ['DELETE', '/v1/workers/worker-0', ['admin']],
-  ['GET', '/v1/workers/self', ['worker', 'elsewhere']],
-  ['PUT', '/v1/workers/self/key', ['worker', 'elsewhere']],
-  ['POST', '/v1/models', ['admin']],
-  ['GET', '/v1/models/{model}', ['admin', 'auditor', 'worker'], ['elsewhere']],
-  ['POST', '/v1/runs/plan', ['admin']],
-  ['POST', '/v1/runs', ['admin']],
-  ['GET', '/v1/runs', ['admin', 'auditor']],
-  ['GET', '/v1/runs/{run}', ['admin', 'auditor', 'worker'], ['elsewhere']],
-  ['POST', '/v1/runs/{other}/cancel', ['admin']],
-  ['GET', '/v1/runs/{other}/events', ['admin', 'auditor']],
-  ['GET', '/v1/runs/{run}/updates', ['admin', 'auditor', 'worker'], ['elsewhere']],
-  ['POST', '/v1/leases', ['worker', 'elsewhere']],
-  ['PUT', '/v1/leases/lease-0/report', ['worker', 'elsewhere']],
-]
-
-describe('scopes', () => {
-  it('are tested for every route of the document', async () => {
-    const { body } = await callers.nobody.get('/openapi.json')
-    expect(body.openapi).toBe('3.1.0')
-    const listed = Object.entries<object>(body.paths).flatMap(([path, item]) =>
-      Object.keys(item).map((method) => `${method.toUpperCase()} ${path}`),
-    )
-    const pattern = (path: string) => path.replace(/\{\w+\}|\w+-0/, '{id}')
-    expect(listed.sort()).toEqual(ROUTES.map(([method, path]) => `${method} ${pattern(path)}`).sort())
-    expect(Object.keys(body.components.schemas)).toEqual(expect.arrayContaining(['Run', 'Lease', 'Report', 'RunSpec']))
+  beforeAll(async () => {
+    stage = await hosts.start({ on })
+    const { admin, host } = stage
+    const datasets = [{ id: 'north' }, { id: 'far' }]
+    model = await setStage(admin, { datasets, files: SMALL_FILES, manifest: manifestOf(SMALL_FILES) })
+    run = (await admin.post('/v1/runs', smallRequest({ model, datasets: ['north'] }))).body.id
+    const auditor = (await admin.post('/v1/tokens', { scope: 'auditor' })).body.token
+    const revoked = await FakeWorker.enrol(admin, 'north')
+    await admin.call('DELETE', `/v1/workers/${revoked.id}`)
+    Object.assign(callers, {
+      nobody: new Client(host.url),
+      stranger: new Client(host.url, `sotto_${'A'.repeat(43)}`),
+      admin,
+      auditor: admin.with(auditor),
+      worker: (await FakeWorker.enrol(admin, 'north')).client,
+      elsewhere: (await FakeWorker.enrol(admin, 'far')).client,
+      revoked: revoked.client,
+    })
   })
 
-  it.each(ROUTES)('%s %s', async (method, path, allowed, hidden = []) => {
-    const target = path
-      .replace('{run}', run)
-      .replace('{model}', model)
-      .replace('{dataset}', 'north')
-      .replace('{other}', 'run-0')
-    for (const [name, client] of Object.entries(callers) as [Caller, Client][]) {
-      const { status } = await client.call(method, target, method === 'GET' ? {} : { body: { waitSeconds: 0, odd: 1 } })
-      const expected = ['nobody', 'stranger', 'revoked'].includes(name) ? 401 : hidden.includes(name) ? 404 : 403
-      if (allowed.includes(name)) expect([200, 204, 400, 404], `${name} may`).toContain(status)
-      else expect(status, `${name} may not`).toBe(expected)
-    }
-  })
-})
+  /** Who may call what; all others get 403, or 404 where the thing does not exist for them, or 401 without a token. */
+  const ROUTES: [method: string, path: string, allowed: Caller[], hidden?: Caller[]][] = [
+    ['POST', '/v1/datasets', ['admin']],
+    ['GET', '/v1/datasets', ['admin', 'auditor']],
+    ['GET', '/v1/datasets/{dataset}', ['admin', 'auditor']],
+    ['POST', '/v1/tokens', ['admin']],
+    ['DELETE', '/v1/tokens/token-0', ['admin']],
+    ['POST', '/v1/workers', ['admin']],
+    ['GET', '/v1/workers', ['admin']],
+    ['DELETE', '/v1/workers/worker-0', ['admin']],
+    ['GET', '/v1/workers/self', ['worker', 'elsewhere']],
+    ['PUT', '/v1/workers/self/key', ['worker', 'elsewhere']],
+    ['POST', '/v1/models', ['admin']],
+    ['GET', '/v1/models/{model}', ['admin', 'auditor', 'worker'], ['elsewhere']],
+    ['POST', '/v1/runs/plan', ['admin']],
+    ['POST', '/v1/runs', ['admin']],
+    ['GET', '/v1/runs', ['admin', 'auditor']],
+    ['GET', '/v1/runs/{run}', ['admin', 'auditor', 'worker'], ['elsewhere']],
+    ['POST', '/v1/runs/{other}/cancel', ['admin']],
+    ['GET', '/v1/runs/{other}/events', ['admin', 'auditor']],
+    ['GET', '/v1/runs/{run}/updates', ['admin', 'auditor', 'worker'], ['elsewhere']],
+    ['POST', '/v1/leases', ['worker', 'elsewhere']],
+    ['PUT', '/v1/leases/lease-0/report', ['worker', 'elsewhere']],
+  ]
 
-describe('tokens', () => {
-  it('are nowhere in the data folder but in the file of the first one', async () => {
-    const { body } = await callers.admin.post('/v1/workers', { dataset: 'north' })
-    const files = readdirSync(stage.dataDir, { recursive: true, withFileTypes: true }).filter((file) => file.isFile())
-    expect(files.length).toBeGreaterThan(5)
-    for (const file of files) {
-      const bytes = readFileSync(join(file.parentPath, file.name))
-      expect(bytes.includes(body.token), file.name).toBe(false)
-      if (file.name !== 'admin-token') expect(bytes.includes(stage.host.adminToken), file.name).toBe(false)
-    }
-    expect(stage.lines.join('\n')).not.toContain('sotto_')
+  describe('scopes', () => {
+    it('are tested for every route of the document', async () => {
+      const { body } = await callers.nobody.get('/openapi.json')
+      expect(body.openapi).toBe('3.1.0')
+      const listed = Object.entries<object>(body.paths).flatMap(([path, item]) =>
+        Object.keys(item).map((method) => `${method.toUpperCase()} ${path}`),
+      )
+      const pattern = (path: string) => path.replace(/\{\w+\}|\w+-0/, '{id}')
+      expect(listed.sort()).toEqual(ROUTES.map(([method, path]) => `${method} ${pattern(path)}`).sort())
+      expect(Object.keys(body.components.schemas)).toEqual(
+        expect.arrayContaining(['Run', 'Lease', 'Report', 'RunSpec']),
+      )
+    })
+
+    it.each(ROUTES)('%s %s', async (method, path, allowed, hidden = []) => {
+      const target = path
+        .replace('{run}', run)
+        .replace('{model}', model)
+        .replace('{dataset}', 'north')
+        .replace('{other}', 'run-0')
+      for (const [name, client] of Object.entries(callers) as [Caller, Client][]) {
+        const { status } = await client.call(
+          method,
+          target,
+          method === 'GET' ? {} : { body: { waitSeconds: 0, odd: 1 } },
+        )
+        const expected = ['nobody', 'stranger', 'revoked'].includes(name) ? 401 : hidden.includes(name) ? 404 : 403
+        if (allowed.includes(name)) expect([200, 204, 400, 404], `${name} may`).toContain(status)
+        else expect(status, `${name} may not`).toBe(expected)
+      }
+    })
   })
 
-  it('stop working when revoked', async () => {
-    const { body } = await callers.admin.post('/v1/tokens', { scope: 'auditor' })
-    const client = callers.admin.with(body.token)
-    expect((await client.get('/v1/runs')).status).toBe(200)
-    expect((await callers.admin.call('DELETE', `/v1/tokens/${body.id}`)).status).toBe(204)
-    expect((await client.get('/v1/runs')).status).toBe(401)
+  describe('tokens', () => {
+    it('are nowhere in the data folder but in the file of the first one', async () => {
+      const { body } = await callers.admin.post('/v1/workers', { dataset: 'north' })
+      const files = readdirSync(stage.dataDir, { recursive: true, withFileTypes: true }).filter((file) => file.isFile())
+      expect(files.length).toBeGreaterThan(5)
+      for (const file of files) {
+        const bytes = readFileSync(join(file.parentPath, file.name))
+        expect(bytes.includes(body.token), file.name).toBe(false)
+        if (file.name !== 'admin-token') expect(bytes.includes(stage.host.adminToken), file.name).toBe(false)
+      }
+      expect(stage.lines.join('\n')).not.toContain('sotto_')
+    })
+
+    it('stop working when revoked', async () => {
+      const { body } = await callers.admin.post('/v1/tokens', { scope: 'auditor' })
+      const client = callers.admin.with(body.token)
+      expect((await client.get('/v1/runs')).status).toBe(200)
+      expect((await callers.admin.call('DELETE', `/v1/tokens/${body.id}`)).status).toBe(204)
+      expect((await client.get('/v1/runs')).status).toBe(401)
+    })
+
+    it('are shown once: a repeat by the same Idempotency-Key is a conflict and makes no second one', async () => {
+      const headers = { 'Idempotency-Key': 'once' }
+      expect((await callers.admin.post('/v1/workers', { dataset: 'north' }, headers)).status).toBe(201)
+      const count = async () => (await callers.admin.get('/v1/workers?limit=200')).body.items.length
+      const before = await count()
+      expect((await callers.admin.post('/v1/workers', { dataset: 'north' }, headers)).body.code).toBe('conflict')
+      expect(await count()).toBe(before)
+    })
   })
 
-  it('are shown once: a repeat by the same Idempotency-Key is a conflict and makes no second one', async () => {
-    const headers = { 'Idempotency-Key': 'once' }
-    expect((await callers.admin.post('/v1/workers', { dataset: 'north' }, headers)).status).toBe(201)
-    const count = async () => (await callers.admin.get('/v1/workers?limit=200')).body.items.length
-    const before = await count()
-    expect((await callers.admin.post('/v1/workers', { dataset: 'north' }, headers)).body.code).toBe('conflict')
-    expect(await count()).toBe(before)
-  })
-})
-
-describe('worker keys', () => {
-  it('stay as first enrolled', async () => {
-    const worker = await FakeWorker.enrol(callers.admin, 'north')
-    const enrol = (publicKey: string) => worker.client.put('/v1/workers/self/key', { publicKey })
-    expect((await enrol(worker.signer.publicKey)).status).toBe(204)
-    expect((await enrol(`${'A'.repeat(43)}=`)).body.code).toBe('conflict')
-    const self = (await worker.client.get('/v1/workers/self')).body
-    expect(self).toMatchObject({ id: worker.id, publicKey: worker.signer.publicKey, dataset: { id: 'north' } })
+  describe('worker keys', () => {
+    it('stay as first enrolled', async () => {
+      const worker = await FakeWorker.enrol(callers.admin, 'north')
+      const enrol = (publicKey: string) => worker.client.put('/v1/workers/self/key', { publicKey })
+      expect((await enrol(worker.signer.publicKey)).status).toBe(204)
+      expect((await enrol(`${'A'.repeat(43)}=`)).body.code).toBe('conflict')
+      const self = (await worker.client.get('/v1/workers/self')).body
+      expect(self).toMatchObject({ id: worker.id, publicKey: worker.signer.publicKey, dataset: { id: 'north' } })
+    })
   })
 })

@@ -34,7 +34,7 @@ export function eventRoutes(services: Services): Api {
       stream.onAbort(() => aborted.abort())
       const fold = new EventFold()
       for (let next = 0; !stream.aborted && !services.bell.closed; ) {
-        const mark = services.bell.mark(runTopic(parsed.data.id))
+        const mark = await services.bell.mark(runTopic(parsed.data.id))
         const { records, ended } = await run.records(next)
         for (const record of records) {
           const event = fold.push(record)
@@ -53,7 +53,7 @@ export function eventRoutes(services: Services): Api {
       async function quiet(mark: number): Promise<void> {
         const topic = runTopic(parsed.data!.id)
         await services.bell.wait(topic, { mark, ms: HEARTBEAT_MS, signal: aborted.signal })
-        if (services.bell.mark(topic) === mark && !stream.aborted) await stream.write(': still here\n\n')
+        if ((await services.bell.mark(topic)) === mark && !stream.aborted) await stream.write(': still here\n\n')
       }
     })
   })

@@ -1,7 +1,7 @@
 import { HTTPException } from 'hono/http-exception'
 import { type ProblemCode, problemOf } from '../../shared/api/index.ts'
 import { StoreError } from '../objects/store.ts'
-import { PlanError, RunError } from '../run/index.ts'
+import { AwayError, PlanError, RunError } from '../run/index.ts'
 import { StorageError } from '../storage/index.ts'
 
 /** A refusal as the API says it. `detail` holds names of fields and ids, never values. */
@@ -32,6 +32,7 @@ export function problemResponse(code: ProblemCode, detail?: string): Response {
 export function problemOfError(error: unknown): { code: ProblemCode; detail?: string | undefined } {
   if (error instanceof ApiError) return { code: error.code, detail: error.detail }
   if (error instanceof RunError) return { code: error.code }
+  if (error instanceof AwayError) return { code: 'unavailable' }
   if (error instanceof PlanError) return { code: error.code, detail: error.fields }
   if (error instanceof StoreError) return { code: STORE_PROBLEMS[error.code] }
   if (error instanceof StorageError) return { code: error.code === 'full' ? 'storage_full' : 'internal' }

@@ -1,2 +1,2 @@
 export { makeApp } from './app.ts'
-export type { LogLine, Remote, Services } from './services.ts'
+export type { LogLine, Remote, Ringing, Services } from './services.ts'

@@ -41,7 +41,7 @@ async function waitForLease(
   const until = services.now() + patience.ms
   const topic = datasetTopic(worker.dataset)
   for (;;) {
-    const mark = services.bell.mark(topic)
+    const mark = await services.bell.mark(topic)
     const lease = await findLease(services, worker)
     const ms = until - services.now()
     if (lease || ms <= 0 || patience.signal.aborted || services.bell.closed) return lease

@@ -1,7 +1,7 @@
 import type { DatasetActor } from '../dataset/index.ts'
 import type { Directory, RandomBytes } from '../directory/index.ts'
 import type { ObjectStore } from '../objects/store.ts'
-import type { Bell, Run } from '../run/index.ts'
+import type { Run } from '../run/index.ts'
 
 /** The fields a log line may have: names, ids, codes and times. Bodies, tokens, paths with values and texts have no field. */
 export interface LogLine {
@@ -23,12 +23,20 @@ export type Remote<T> = {
     : never
 }
 
+/** The bell as those see it who wait. */
+export interface Ringing {
+  mark(topic: string): number | Promise<number>
+  wait(topic: string, question: { mark: number; ms: number; signal?: AbortSignal | undefined }): Promise<void>
+  /** The coordinator shuts down: nobody should wait any more. */
+  readonly closed: boolean
+}
+
 export interface Services {
   readonly directory: Remote<Directory>
   readonly datasets: { get(id: string): Promise<Remote<DatasetActor>> }
   readonly runs: { get(id: string): Promise<Remote<Run>> }
   readonly objects: ObjectStore
-  readonly bell: Bell
+  readonly bell: Ringing
   /** Milliseconds since 1970. */
   readonly now: () => number
   readonly random: RandomBytes

@@ -9,9 +9,10 @@ import { Directory, newToken } from '../directory/index.ts'
 import { FolderStore, loadSigningKey, type ObjectStore, openS3Store, serveFolder } from '../objects/index.ts'
 import { Bell } from '../run/index.ts'
 import { type ActorHost, openActors } from './actors.ts'
+import { SettingsError } from './environment.ts'
 import { FolderLockedError, lockFolder } from './lock.ts'
 import { NodeStorage } from './node-storage.ts'
-import { HELP, type HostOptions, readSettings, SettingsError } from './settings.ts'
+import { HELP, type HostOptions, readSettings } from './settings.ts'
 
 export interface NodeHost {
   readonly url: string

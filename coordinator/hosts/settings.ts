@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
-import type { S3Options } from '../objects/index.ts'
+import type { S3Options } from '../objects/s3.ts'
+import { adminSetting, SettingsError, s3Settings } from './environment.ts'
 
 export interface HostOptions {
   /** Everything the coordinator keeps. */
@@ -38,13 +39,6 @@ Environment
   SOTTO_SYNCHRONOUS      "full": run databases outlive power loss, at one fsync a commit (default "normal")
 `
 
-export class SettingsError extends Error {
-  constructor(message: string) {
-    super(message)
-    this.name = 'SettingsError'
-  }
-}
-
 /** Settings of a coordinator started from a shell, or null where only help was asked for. @throws SettingsError */
 export function readSettings(args: string[], env: NodeJS.ProcessEnv): HostOptions | null {
   const values = parsed(args)
@@ -55,10 +49,7 @@ export function readSettings(args: string[], env: NodeJS.ProcessEnv): HostOption
   if (synchronous !== 'normal' && synchronous !== 'full') {
     throw new SettingsError('SOTTO_SYNCHRONOUS is "normal" or "full"')
   }
-  const adminToken = env.SOTTO_ADMIN_TOKEN
-  if (adminToken !== undefined && !/^[A-Za-z0-9_-]{32,200}$/.test(adminToken)) {
-    throw new SettingsError('SOTTO_ADMIN_TOKEN has 32 to 200 letters, digits, "_" or "-"')
-  }
+  const adminToken = adminSetting(env)
   const publicUrl = env.SOTTO_PUBLIC_URL?.replace(/\/+$/, '')
   const s3 = s3Settings(env)
   return {
@@ -85,27 +76,5 @@ function parsed(args: string[]) {
     }).values
   } catch (error) {
     throw new SettingsError(error instanceof Error ? error.message : 'unknown option')
-  }
-}
-
-function s3Settings(env: NodeJS.ProcessEnv): S3Options | undefined {
-  const bucket = env.SOTTO_S3_BUCKET
-  const endpoint = env.SOTTO_S3_ENDPOINT
-  if (bucket === undefined) {
-    if (endpoint !== undefined) throw new SettingsError('SOTTO_S3_ENDPOINT needs SOTTO_S3_BUCKET')
-    return undefined
-  }
-  const accessKeyId = env.AWS_ACCESS_KEY_ID
-  const secretAccessKey = env.AWS_SECRET_ACCESS_KEY
-  if (accessKeyId === undefined || secretAccessKey === undefined) {
-    throw new SettingsError('SOTTO_S3_BUCKET needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY')
-  }
-  const region = env.SOTTO_S3_REGION
-  return {
-    bucket,
-    accessKeyId,
-    secretAccessKey,
-    ...(endpoint === undefined ? {} : { endpoint }),
-    ...(region === undefined ? {} : { region }),
   }
 }

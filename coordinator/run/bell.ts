@@ -2,10 +2,16 @@
 export class Bell {
   readonly #marks = new Map<string, number>()
   readonly #waiting = new Map<string, Set<() => void>>()
+  readonly #first: number
   #closed = false
 
+  /** @param first mark of a topic that never rang. Another for each bell where waiters outlive the bell. */
+  constructor(first = 0) {
+    this.#first = first
+  }
+
   mark(topic: string): number {
-    return this.#marks.get(topic) ?? 0
+    return this.#marks.get(topic) ?? this.#first
   }
 
   ring(topic: string): void {

@@ -24,8 +24,17 @@ export class RunError extends Error {
   }
 }
 
+/** An actor that lives elsewhere can not be reached now. Whether it did what it was asked is unknown; asking again is safe. */
+export class AwayError extends Error {
+  constructor() {
+    super('an actor is away')
+    this.name = 'AwayError'
+  }
+}
+
 /** What the log of the coordinator says of a fault: its code alone. */
 export function faultCode(error: unknown): string {
   if (error instanceof StoreError) return `store_${error.code}`
+  if (error instanceof AwayError) return 'actor_away'
   return error instanceof StorageError ? `storage_${error.code}` : 'internal'
 }

@@ -1,6 +1,6 @@
 export type { RunFacts } from './answer.ts'
 export { Bell, datasetTopic, runTopic } from './bell.ts'
-export { RunError } from './error.ts'
+export { AwayError, RunError } from './error.ts'
 export { EventFold } from './events.ts'
 export { type PlannedRun, planRun, spendOf, workOf } from './plan.ts'
 export { PlanError } from './plan-error.ts'

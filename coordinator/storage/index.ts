@@ -48,7 +48,7 @@ export class Database {
 
   private constructor(storage: ActorStorage) {
     this.#storage = storage
-    this.#drizzle = drizzle(storage as Parameters<typeof drizzle>[0], { logger: false })
+    this.#drizzle = drizzle(storage as unknown as Parameters<typeof drizzle>[0], { logger: false })
   }
 
   static async open(storage: ActorStorage, migrations: Migrations): Promise<Database> {

@@ -28,6 +28,10 @@ export const PROBLEMS = {
     status: 503,
     title: 'The object store refuses or is out of reach; retry later, nothing is lost.',
   },
+  unavailable: {
+    status: 503,
+    title: 'A part of the coordinator is moving to another machine; retry as Retry-After says, nothing is lost.',
+  },
   storage_full: { status: 507, title: 'The disk of the coordinator is full; free space, nothing is lost.' },
   internal: { status: 500, title: 'A fault of the coordinator; its log has the id.' },
 } as const

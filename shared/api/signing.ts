@@ -6,5 +6,5 @@ const DOMAIN = 'sotto-report-v1\n'
 
 /** The bytes a worker signs: a domain line, then the canonical JSON of the report without its signature. */
 export function reportBytes(report: UnsignedReport): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(DOMAIN + canonicalJson(unsignedReportSchema.parse(report)))
+  return new Uint8Array(new TextEncoder().encode(DOMAIN + canonicalJson(unsignedReportSchema.parse(report))))
 }

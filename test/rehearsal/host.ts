@@ -1,9 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inject } from 'vitest'
 import { type NodeHost, startNodeHost } from '../../coordinator/hosts/node.ts'
 import type { HostOptions } from '../../coordinator/hosts/settings.ts'
 import { Client } from './client.ts'
+import { startWorkerd } from './workerd.ts'
+
+/** Where a coordinator may run; what its API promises it promises on all of them. */
+export const PLACES = ['node', 'workerd'] as const
+export type Place = (typeof PLACES)[number]
 
 export interface StagedHost {
   readonly host: NodeHost
@@ -16,10 +22,15 @@ export interface StagedHost {
 export class Hosts {
   readonly #closers: (() => unknown)[] = []
 
-  async start(options: Partial<HostOptions> = {}): Promise<StagedHost> {
+  async start(options: Partial<HostOptions> & { on?: Place } = {}): Promise<StagedHost> {
+    const { on = 'node', ...rest } = options
     const dataDir = options.dataDir ?? this.folder()
     const lines: string[] = []
-    const host = await startNodeHost({ port: 0, log: (line) => void lines.push(line), ...options, dataDir })
+    const log = (line: string) => void lines.push(line)
+    const host =
+      on === 'node'
+        ? await startNodeHost({ port: 0, log, ...rest, dataDir })
+        : await startWorkerd({ s3: rest.s3 ?? inject('s3'), log, dataDir })
     this.#closers.push(() => host.close())
     return { host, admin: new Client(host.url, host.adminToken), dataDir, lines }
   }

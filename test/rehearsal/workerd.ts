@@ -1,0 +1,73 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Miniflare } from 'miniflare'
+import type { NodeHost } from '../../coordinator/hosts/node.ts'
+import type { S3Options } from '../../coordinator/objects/index.ts'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** Any 32 characters: the operator's own. */
+const ADMIN_TOKEN = 'sotto_admin_of_a_rehearsal_0123456789'
+const OBJECTS = ['RunObject', 'DatasetObject', 'DirectoryObject', 'BellObject']
+
+let bundle: string | undefined
+
+/** The Worker as it is deployed, bundled once in a process by wrangler itself. */
+export function workerBundle(): string {
+  if (bundle !== undefined) return bundle
+  const folder = mkdtempSync(join(tmpdir(), 'sotto-bundle-'))
+  try {
+    const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js')
+    const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', WRANGLER_SEND_ERROR_REPORTS: 'false' }
+    execFileSync(process.execPath, [wrangler, 'deploy', '--dry-run', '--outdir', folder], { cwd: ROOT, env })
+    bundle = readFileSync(join(folder, 'workers.js'), 'utf8')
+    return bundle
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Starts the coordinator's Worker in workerd, its databases in a folder. */
+export async function startWorkerd(options: {
+  dataDir: string
+  s3: S3Options
+  log?: (line: string) => void
+}): Promise<NodeHost> {
+  const { s3, dataDir } = options
+  const text = (value: string) => ({ type: 'text' as const, value })
+  const durable = (exportName: string) => ({ type: 'durable-object' as const, worker: 'sotto', exportName })
+  const miniflare = new Miniflare({
+    port: 0,
+    host: '127.0.0.1',
+    cf: false,
+    logRequests: false,
+    resourcePersistencePath: dataDir,
+    handleStructuredLogs: ({ message }) => options.log?.(message),
+    workers: [
+      {
+        config: {
+          name: 'sotto',
+          compatibilityDate: '2026-10-01',
+          compatibilityFlags: ['enable_request_signal'],
+          exports: Object.fromEntries(OBJECTS.map((name) => [name, { type: 'durable-object', storage: 'sqlite' }])),
+          manifest: { mainModule: 'workers.js', modules: { 'workers.js': { type: 'esm', contents: workerBundle() } } },
+          env: {
+            RUNS: durable('RunObject'),
+            DATASETS: durable('DatasetObject'),
+            DIRECTORY: durable('DirectoryObject'),
+            BELLS: durable('BellObject'),
+            SOTTO_ADMIN_TOKEN: text(ADMIN_TOKEN),
+            SOTTO_S3_BUCKET: text(s3.bucket),
+            ...(s3.endpoint === undefined ? {} : { SOTTO_S3_ENDPOINT: text(s3.endpoint) }),
+            AWS_ACCESS_KEY_ID: text(s3.accessKeyId),
+            AWS_SECRET_ACCESS_KEY: text(s3.secretAccessKey),
+          },
+        },
+      },
+    ],
+  })
+  const url = (await miniflare.ready).href.replace(/\/$/, '')
+  return { url, adminToken: ADMIN_TOKEN, close: () => miniflare.dispose() }
+}
