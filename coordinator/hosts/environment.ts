@@ -19,6 +19,14 @@ export function adminSetting(env: Environment): string | undefined {
   return token
 }
 
+/** Closed rounds between two checkpoints, where the operator says. @throws SettingsError */
+export function checkpointSetting(env: Environment): number | undefined {
+  const text = env.SOTTO_CHECKPOINT_EVERY
+  if (text === undefined) return undefined
+  if (!/^[1-9]\d{0,6}$/.test(text)) throw new SettingsError('SOTTO_CHECKPOINT_EVERY is a number of rounds, at least 1')
+  return Number(text)
+}
+
 /** The bucket that the environment names, if it names one. @throws SettingsError */
 export function s3Settings(env: Environment): S3Options | undefined {
   const bucket = env.SOTTO_S3_BUCKET

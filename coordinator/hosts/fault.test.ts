@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { afterEach, describe, expect, inject, it } from 'vitest'
 import { auditLog, readLog } from '../../test/rehearsal/audit.ts'
 import { Client } from '../../test/rehearsal/client.ts'
-import { Hosts } from '../../test/rehearsal/host.ts'
+import { Hosts, PLACES } from '../../test/rehearsal/host.ts'
 import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
 import { tinyDisk } from '../../test/rehearsal/tiny-disk.ts'
 import { FakeWorker, setStage } from '../../test/rehearsal/worker.ts'
@@ -100,21 +100,21 @@ describe('a data folder', () => {
     expect((await second.admin.get('/v1/runs')).status).toBe(200)
   })
 
-  it('keeps runs over a restart in the same place', async () => {
+  it.each(PLACES)('keeps runs over a restart in the same place, on %s', async (on) => {
     const dataDir = hosts.folder()
-    const first = await hosts.start({ dataDir })
+    const first = await hosts.start({ on, dataDir })
     const model = await setStage(first.admin, north)
     const run = (await first.admin.post('/v1/runs', smallRequest({ model, datasets: ['north'] }))).body.id
     const worker = await FakeWorker.enrol(first.admin, 'north')
     await worker.send((await worker.lease(5))!, [1, 2, 3, 4, 5])
     await first.host.close()
-    const second = await hosts.start({ dataDir })
+    const second = await hosts.start({ on, dataDir })
     await worker.at(second.admin).work(run, lengthOf)
     expect((await second.admin.get(`/v1/runs/${run}`)).body.state).toBe('completed')
   })
 })
 
-describe('events', () => {
+describe.each(PLACES)('events on %s', (on) => {
   const read = async (admin: Client, run: string, last?: number) => {
     const text = await admin.text(`/v1/runs/${run}/events`, last === undefined ? {} : { 'Last-Event-ID': String(last) })
     const blocks = text.split('\n\n').filter((block) => block.includes('data:'))
@@ -122,7 +122,7 @@ describe('events', () => {
   }
 
   it('stream while the run runs, resume after an id, and end with it', async () => {
-    const { admin } = await hosts.start()
+    const { admin } = await hosts.start({ on })
     const model = await setStage(admin, north)
     const run = (await admin.post('/v1/runs', smallRequest({ model, datasets: ['north'] }))).body.id
     const live = read(admin, run)
@@ -142,7 +142,7 @@ describe('events', () => {
   })
 
   it('of a cancelled run end at once', async () => {
-    const { admin } = await hosts.start()
+    const { admin } = await hosts.start({ on })
     const model = await setStage(admin, north)
     const run = (await admin.post('/v1/runs', smallRequest({ model, datasets: ['north'] }))).body.id
     const live = read(admin, run)
@@ -151,11 +151,11 @@ describe('events', () => {
   })
 })
 
-describe('S3 that refuses', () => {
+describe.each(PLACES)('S3 that refuses, on %s', (on) => {
   it('stops nothing for good: the same calls succeed with the right secret', async () => {
     const dataDir = hosts.folder()
     const s3 = inject('s3')
-    const first = await hosts.start({ dataDir, s3 })
+    const first = await hosts.start({ on, dataDir, s3 })
     const model = await setStage(first.admin, north)
     const run = (await first.admin.post('/v1/runs', smallRequest({ model, datasets: ['north'] }))).body.id
     const worker = await FakeWorker.enrol(first.admin, 'north')
@@ -163,7 +163,7 @@ describe('S3 that refuses', () => {
     const report = await worker.report(lease, [1, 2, 3, 4, 5])
     await first.host.close()
 
-    const second = await hosts.start({ dataDir, s3: { ...s3, secretAccessKey: 'wrong' } })
+    const second = await hosts.start({ on, dataDir, s3: { ...s3, secretAccessKey: 'wrong' } })
     const refused = await second.admin.post('/v1/runs', smallRequest({ model, datasets: ['north'] }))
     expect([refused.status, refused.body.code]).toEqual([503, 'store_unavailable'])
     const dataset = { id: 'second', units: 1000, budget: { epsilon: 20, delta: 1e-5 } }
@@ -173,7 +173,7 @@ describe('S3 that refuses', () => {
     expect((await second.admin.post(`/v1/runs/${run}/cancel`)).body.code).toBe('store_unavailable')
     await second.host.close()
 
-    const third = await hosts.start({ dataDir, s3 })
+    const third = await hosts.start({ on, dataDir, s3 })
     await worker.at(third.admin).work(run, lengthOf)
     const { body } = await third.admin.get(`/v1/runs/${run}`)
     expect(body).toMatchObject({ state: 'completed', spent: [{ charges: 5 }] })

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import type { S3Options } from '../objects/s3.ts'
-import { adminSetting, SettingsError, s3Settings } from './environment.ts'
+import { adminSetting, checkpointSetting, SettingsError, s3Settings } from './environment.ts'
 
 export interface HostOptions {
   /** Everything the coordinator keeps. */
@@ -36,6 +36,7 @@ Environment
   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
   SOTTO_ADMIN_TOKEN      an admin token of your choice, 32 characters or more; else one is made in DIR/admin-token
   SOTTO_PUBLIC_URL       address that workers reach this coordinator by (default: that of the socket)
+  SOTTO_CHECKPOINT_EVERY closed rounds between two checkpoints (default 50)
   SOTTO_SYNCHRONOUS      "full": run databases outlive power loss, at one fsync a commit (default "normal")
 `
 
@@ -52,6 +53,7 @@ export function readSettings(args: string[], env: NodeJS.ProcessEnv): HostOption
   const adminToken = adminSetting(env)
   const publicUrl = env.SOTTO_PUBLIC_URL?.replace(/\/+$/, '')
   const s3 = s3Settings(env)
+  const checkpointEvery = checkpointSetting(env)
   return {
     dataDir: values.data,
     port,
@@ -60,6 +62,7 @@ export function readSettings(args: string[], env: NodeJS.ProcessEnv): HostOption
     ...(publicUrl === undefined ? {} : { publicUrl }),
     ...(adminToken === undefined ? {} : { adminToken }),
     ...(s3 === undefined ? {} : { s3 }),
+    ...(checkpointEvery === undefined ? {} : { checkpointEvery }),
   }
 }
 

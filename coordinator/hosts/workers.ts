@@ -6,7 +6,7 @@ import { openS3Store } from '../objects/s3.ts'
 import type { ObjectStore } from '../objects/store.ts'
 import { Bell, Run } from '../run/index.ts'
 import type { ActorStorage } from '../storage/index.ts'
-import { adminSetting, SettingsError, s3Settings } from './environment.ts'
+import { adminSetting, checkpointSetting, SettingsError, s3Settings } from './environment.ts'
 import { type Reply, remote, replyOf } from './remote.ts'
 
 /** What `wrangler.toml` binds, and what `wrangler secret put` sets. */
@@ -54,8 +54,9 @@ const storageOf = (state: DurableObjectState) => state.storage as unknown as Act
 const named = <T extends Rpc.DurableObjectBranded & CallableObject>(namespace: DurableObjectNamespace<T>, id: string) =>
   namespace.get(namespace.idFromName(id)) as unknown as CallableObject
 
-const datasetOf = (id: string) => remote<DatasetActor>((method, args) => named(env.DATASETS, id).call(method, args))
-const runOf = (id: string) => remote<Run>((method, args) => named(env.RUNS, id).call(method, args))
+export const datasetOf = (id: string) =>
+  remote<DatasetActor>((method, args) => named(env.DATASETS, id).call(method, args))
+export const runOf = (id: string) => remote<Run>((method, args) => named(env.RUNS, id).call(method, args))
 const directoryOf = () => remote<Directory>((method, args) => named(env.DIRECTORY, 'directory').call(method, args))
 const bellOf = (topic: string) => remote<Bell>((method, args) => named(env.BELLS, topic).call(method, args))
 
@@ -89,6 +90,7 @@ const READING = new Set(['describe', 'records', 'updates', 'heldLease', 'idle'])
 export class RunObject extends ActorObject<Run> {
   protected override async open(): Promise<Run> {
     const { storage } = this.ctx
+    const checkpointEvery = checkpointSetting(settings())
     return await Run.open({
       storage: storageOf(this.ctx),
       objects: openObjects(),
@@ -98,6 +100,7 @@ export class RunObject extends ActorObject<Run> {
       ring: (topic) => this.ctx.waitUntil(Promise.resolve(bellOf(topic).ring(topic)).catch(() => undefined)),
       announce: async (run, state) => await directoryOf().noteRun(run, state),
       onFault: (run, code) => log({ event: 'fault', run, code }),
+      ...(checkpointEvery === undefined ? {} : { checkpointEvery }),
     })
   }
 

@@ -121,11 +121,17 @@ export class Theatre {
     this.checkpointEvery = options.checkpointEvery ?? 2
   }
 
-  async addDataset(id: string, epsilon = 20): Promise<DatasetActor> {
+  /** A dataset that nobody has registered yet. */
+  async openDataset(id: string): Promise<DatasetActor> {
     const storage = this.stagehand.storage(new NodeStorage(':memory:'))
     const actor = await DatasetActor.open({ storage, now: () => this.now })
-    actor.register({ id, units: 1000, unit: 'record', budget: { epsilon, delta: 1e-5 } })
     this.#datasets.set(id, actor)
+    return actor
+  }
+
+  async addDataset(id: string, epsilon = 20): Promise<DatasetActor> {
+    const actor = await this.openDataset(id)
+    actor.register({ id, units: 1000, unit: 'record', budget: { epsilon, delta: 1e-5 } })
     return actor
   }
 

@@ -18,7 +18,7 @@ export class Signer {
   static async create(): Promise<Signer> {
     const made = await crypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])
     const pair = made as webcrypto.CryptoKeyPair
-    return new Signer(toBase64(await crypto.subtle.exportKey('raw', pair.publicKey)), pair.privateKey)
+    return new Signer(toBase64((await crypto.subtle.exportKey('raw', pair.publicKey)) as ArrayBuffer), pair.privateKey)
   }
 
   async sign(report: UnsignedReport): Promise<Report> {

@@ -33,9 +33,10 @@ export function workerBundle(): string {
 export async function startWorkerd(options: {
   dataDir: string
   s3: S3Options
+  checkpointEvery?: number | undefined
   log?: (line: string) => void
 }): Promise<NodeHost> {
-  const { s3, dataDir } = options
+  const { s3, dataDir, checkpointEvery } = options
   const text = (value: string) => ({ type: 'text' as const, value })
   const durable = (exportName: string) => ({ type: 'durable-object' as const, worker: 'sotto', exportName })
   const miniflare = new Miniflare({
@@ -61,6 +62,7 @@ export async function startWorkerd(options: {
             SOTTO_ADMIN_TOKEN: text(ADMIN_TOKEN),
             SOTTO_S3_BUCKET: text(s3.bucket),
             ...(s3.endpoint === undefined ? {} : { SOTTO_S3_ENDPOINT: text(s3.endpoint) }),
+            ...(checkpointEvery === undefined ? {} : { SOTTO_CHECKPOINT_EVERY: text(String(checkpointEvery)) }),
             AWS_ACCESS_KEY_ID: text(s3.accessKeyId),
             AWS_SECRET_ACCESS_KEY: text(s3.secretAccessKey),
           },

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, inject, it } from 'vitest'
 import { runPlanSchema, runSchema } from '../../shared/api/index.ts'
 import { hashHex } from '../../shared/ledger/index.ts'
 import { auditLog, readLog } from '../../test/rehearsal/audit.ts'
-import { Hosts } from '../../test/rehearsal/host.ts'
+import { Hosts, type Place } from '../../test/rehearsal/host.ts'
 import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
 import { FakeWorker, setStage } from '../../test/rehearsal/worker.ts'
 import type { HostOptions } from './settings.ts'
@@ -10,16 +10,17 @@ import type { HostOptions } from './settings.ts'
 const hosts = new Hosts()
 afterEach(() => hosts.clear())
 
-const stores: [string, () => Partial<HostOptions>][] = [
-  ['folder', () => ({})],
-  ['S3', () => ({ s3: inject('s3') })],
+const places: [string, () => Partial<HostOptions> & { on?: Place }][] = [
+  ['Node and a folder', () => ({})],
+  ['Node and S3', () => ({ s3: inject('s3') })],
+  ['workerd and S3', () => ({ on: 'workerd' })],
 ]
 const manifest = manifestOf(SMALL_FILES)
 const lengthOf = (round: number) => (round < 3 ? 5 : 3)
 
-describe.each(stores)('a whole run over HTTP with the %s store', (_name, storeOptions) => {
+describe.each(places)('a whole run over HTTP with %s', (_name, optionsOf) => {
   it('ends with a log that replays to its state and its epsilon', async () => {
-    const { admin } = await hosts.start({ ...storeOptions(), checkpointEvery: 2 })
+    const { admin } = await hosts.start({ ...optionsOf(), checkpointEvery: 2 })
     const model = await setStage(admin, { datasets: [{ id: 'north' }, { id: 'south' }], files: SMALL_FILES, manifest })
     const request = smallRequest({ model, datasets: ['north', 'south'] })
 
