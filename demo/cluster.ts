@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Client, connect } from './client.ts'
+import { type CoordinatorKind, coordinatorOf, type Program } from './coordinator.ts'
 import type { DemoFolder } from './folder.ts'
 import { freePort, Processes } from './processes.ts'
 
@@ -24,11 +25,15 @@ export class Cluster {
   }
 
   /** Starts the coordinator and waits until it answers. Aborting `stop` ends every wait. */
-  static async start(folder: DemoFolder, adminToken: string, stop: AbortController): Promise<Cluster> {
+  static async start(
+    kind: CoordinatorKind,
+    folder: DemoFolder,
+    adminToken: string,
+    stop: AbortController,
+  ): Promise<Cluster> {
     const port = await freePort()
     const cluster = new Cluster(folder, `http://127.0.0.1:${port}`, adminToken, stop)
-    const args = ['--data', folder.file('coordinator'), '--port', String(port)]
-    cluster.#keepRunning('coordinator', 'coordinator/hosts/node.ts', args, { SOTTO_ADMIN_TOKEN: adminToken })
+    cluster.#keepRunning('coordinator', await coordinatorOf(kind, { folder, port, adminToken }))
     await cluster.#ready()
     return cluster
   }
@@ -42,7 +47,7 @@ export class Cluster {
       '--state',
       `${this.#folder.site(name)}/state`,
     ]
-    this.#keepRunning(`worker-${name}`, 'gpu-worker/main.ts', args, { SOTTO_TOKEN: token })
+    this.#keepRunning(`worker-${name}`, { script: 'gpu-worker/main.ts', args, env: { SOTTO_TOKEN: token } })
   }
 
   stop(): Promise<void> {
@@ -53,12 +58,13 @@ export class Cluster {
   }
 
   /** A process that was killed starts again; one that ended by itself has something to say, and ends the demo. */
-  #keepRunning(name: string, script: string, args: string[], env: NodeJS.ProcessEnv): void {
+  #keepRunning(name: string, program: Program): void {
+    const { script, args, env } = program
     const log = this.#folder.file(`${name}.log`)
     const onExit = (code: number | null) => {
       if (code !== null) return this.#stop.abort(new Error(`${name} ended with code ${code}:\n${tail(log)}`))
       setTimeout(() => {
-        if (!this.#stop.signal.aborted) this.#keepRunning(name, script, args, env)
+        if (!this.#stop.signal.aborted) this.#keepRunning(name, program)
       }, RESTART_AFTER_MS)
     }
     this.#processes.start(script, args, { log, env, onExit })

@@ -21,7 +21,7 @@ describe('the folder of the demo', () => {
   it('begins anew in its own, and goes on only with a run that has not finished', () => {
     const folder = new DemoFolder(join(mkdtempSync(join(tmpdir(), 'sotto-folder-')), 'demo'))
     folder.prepare(split)
-    const saved = { adminToken: 'a', run: 'run-1', tokens: {}, finished: false }
+    const saved = { coordinator: 'node' as const, adminToken: 'a', run: 'run-1', tokens: {}, finished: false }
     folder.save(saved)
     expect(folder.saved()).toEqual(saved)
     folder.save({ ...saved, finished: true })

@@ -1,10 +1,12 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { CoordinatorKind } from './coordinator.ts'
 import type { MailSplit } from './mail/index.ts'
 import { MAILBOXES } from './settings.ts'
 
 /** What a second start needs to go on with the run of the first. */
 export interface Saved {
+  readonly coordinator: CoordinatorKind
   readonly adminToken: string
   readonly run: string
   /** Worker tokens by mailbox. */

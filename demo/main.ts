@@ -8,6 +8,7 @@ import { type Audit, auditRun } from './audit.ts'
 import { bagOfWords } from './bag-of-words.ts'
 import type { Client } from './client.ts'
 import { Cluster } from './cluster.ts'
+import { COORDINATORS, type CoordinatorKind } from './coordinator.ts'
 import { Display } from './display.ts'
 import { demoSpace, evaluate, openDemoEngine } from './evaluate.ts'
 import { DemoFolder, type Saved } from './folder.ts'
@@ -24,6 +25,7 @@ fine-tuning through the public API, and shows what was learned and what it cost 
 
   --json            print one JSON document as the last line of standard output
   --no-comparison   leave out the runs to compare with (no noise, bag of words)
+  --coordinator K   where the coordinator runs: node (default), or workers, in the runtime of Cloudflare Workers
   --dir DIR         folder for everything the demo writes (default: .sotto/demo)
   --fresh           begin anew even where an unfinished run could go on
   --help            this text
@@ -34,6 +36,7 @@ interface Options {
   readonly json: boolean
   readonly comparison: boolean
   readonly fresh: boolean
+  readonly coordinator: CoordinatorKind
   readonly folder: DemoFolder
 }
 
@@ -48,13 +51,17 @@ function readOptions(): Options | null {
     options: {
       json: { type: 'boolean', default: false },
       'no-comparison': { type: 'boolean', default: false },
+      coordinator: { type: 'string', default: 'node' },
       dir: { type: 'string', default: '.sotto/demo' },
       fresh: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
   if (values.help) return null
+  const coordinator = COORDINATORS.find((kind) => kind === values.coordinator)
+  if (!coordinator) throw new Error(`--coordinator is one of ${COORDINATORS.join(', ')}`)
   return {
+    coordinator,
     json: values.json,
     comparison: !values['no-comparison'],
     fresh: values.fresh,
@@ -84,13 +91,13 @@ async function begin(
   const earlier = options.fresh ? null : options.folder.saved()
   if (!earlier) options.folder.prepare(split)
   const adminToken = earlier?.adminToken ?? `sotto_${randomBytes(32).toString('base64url')}`
-  const cluster = await Cluster.start(options.folder, adminToken, stop)
+  const cluster = await Cluster.start(earlier?.coordinator ?? options.coordinator, options.folder, adminToken, stop)
   if (earlier) {
     display.step(`going on with ${earlier.run}`)
     return { cluster, saved: earlier }
   }
   const { run, tokens } = await submit(cluster.client, split)
-  const saved: Saved = { adminToken, run: run.id, tokens, finished: false }
+  const saved: Saved = { coordinator: options.coordinator, adminToken, run: run.id, tokens, finished: false }
   options.folder.save(saved)
   const { noiseMultiplier, directions, samplingRate } = run.spec.stages[0]!
   display.step(
@@ -157,8 +164,18 @@ async function play(options: Options, display: Display, stop: AbortController): 
   }
 }
 
+/** Options that make no sense are said, without a stack. */
+function optionsOrExit(): Options | null {
+  try {
+    return readOptions()
+  } catch (error) {
+    console.error(`demo: ${error instanceof Error ? error.message : 'unknown option'}`)
+    process.exit(2)
+  }
+}
+
 async function main(): Promise<void> {
-  const options = readOptions()
+  const options = optionsOrExit()
   if (!options) return console.log(HELP)
   mkdirSync(options.folder.path, { recursive: true })
   // With --json the last line of standard output is the document, and progress goes to standard error.

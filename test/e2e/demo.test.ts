@@ -45,4 +45,25 @@ describe('npm run demo', () => {
     expect(existsSync(join(ROOT, document.adapter)) || existsSync(document.adapter)).toBe(true)
     expect(processesOf(folder)).toEqual([])
   }, 400_000)
+
+  it('does the same with its coordinator in the runtime of Cloudflare Workers', async () => {
+    const folder = join(mkdtempSync(join(tmpdir(), 'sotto-demo-')), 'demo')
+    const play = async (rounds: RegExp) => {
+      const demo = startProcess('demo/main.ts', ['--dir', folder, '--no-comparison', '--coordinator', 'workers'])
+      await waitUntil('some rounds', () => rounds.test(demo.output()), 120)
+      demo.child.kill('SIGINT')
+      expect(await demo.exited).toBe(130)
+      expect(processesOf(folder)).toEqual([])
+      return demo.output()
+    }
+    await play(/round 20\//)
+    const { run } = JSON.parse(readFileSync(join(folder, 'demo.json'), 'utf8'))
+    expect(await play(/round (?:60|80)\//)).toContain(`going on with ${run}`)
+  }, 300_000)
+
+  it('says what an option should have been', async () => {
+    const demo = startProcess('demo/main.ts', ['--coordinator', 'elsewhere'])
+    expect(await demo.exited).toBe(2)
+    expect(demo.output()).toContain('--coordinator is one of node, workers')
+  })
 })
