@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { keptIndices, maskHash } from '../../shared/zo/index.ts'
+import { keptFactors, keptIndices, maskHash } from '../../shared/zo/index.ts'
 
 const ENTRY = fileURLToPath(new URL('../sotto.mjs', import.meta.url))
 const modelNamed = (name: string) => fileURLToPath(new URL(`../../test/models/zoo/${name}`, import.meta.url))
@@ -93,6 +93,28 @@ describe('sotto model prune', () => {
     expect(other).toMatchObject({ status: 1, err: expect.stringContaining('the mask is another') })
     expect(JSON.parse(other.out).verified).toMatchObject({ equal: false })
     expect(prune(...asked, '--verify', file, '--overlap', '0.5').status).toBe(0)
+  })
+
+  test('writes the factors of ranks behind the bitset, and compares masks with them', () => {
+    const file = join(folder, 'weighted.bin')
+    const asked = [model, '--score', 'magnitude', '--keep', '0.05', '--scope', 'layer', '--weighted']
+    const { status, out } = prune(...asked, '--output', file, '--json')
+    expect(status).toBe(0)
+    const { space, made } = JSON.parse(out)
+    expect([space.weighted, made.weighted]).toEqual([true, true])
+    const factors = keptFactors(readFileSync(file), space)!.flatMap((each) => [...each])
+    expect([Math.min(...factors), Math.max(...factors)]).toEqual([51 / 64, 77 / 64])
+    expect(prune(...asked, '--verify', file)).toMatchObject({
+      status: 0,
+      out: expect.stringContaining('weighted by rank'),
+    })
+    const other = readFileSync(file)
+    other[other.length - 1]! ^= 1
+    writeFileSync(file, other)
+    const changed = prune(...asked, '--verify', file, '--json')
+    expect(changed.status).toBe(1)
+    expect(JSON.parse(changed.out).verified).toEqual({ equal: false, overlap: 1 })
+    expect(prune(...asked, '--verify', file, '--overlap', '0.99').status).toBe(0)
   })
 
   test('refuses what makes no mask', () => {

@@ -112,6 +112,8 @@ No data is read: the scores follow from the weights alone. The mask is a bitset 
 order of the answer. Files of "magnitude" and "random" are the same bytes on every machine. Those of "forward" are as a rule;
 with --slopes, and the JSON answer that came with a mask, they are on every machine.
 
+With --weighted the mask goes on behind the bitset: one byte for each kept entry, 64 times its factor.
+
 With --stages, keep rates go from --keep to --keep-end, so that the trained part grows (or shrinks) from stage to stage.
 
 JSON answer: {"space", "made", "layers", "slopes", "verified", "seconds"}; with --stages a list of them.
@@ -140,6 +142,7 @@ const addPrune = (noun: Command) =>
     )
     .addOption(choice('order', 'which end of the ranking is kept').default('highest'))
     .addOption(choice('scope', 'whether entries compete with all others, or within their tensor').default('global'))
+    .option('--weighted', 'the mask has a factor for each kept entry, from 1.2 to 0.8 by rank', false)
     .option('--tensors <regex>', 'only weights whose names it matches (default: all)', patternOf)
     .option('--variant <name>', 'which of several precisions: fp16 ... (default: the plain one)')
     .option('--seed <hex>', 'public seed of "forward" and "random": 16 hexadecimal digits', seedOf, '0'.repeat(16))

@@ -6,12 +6,12 @@ const DECIMALS = 3
 
 /** The answer in JSON: what a spec wants, and what makes the same mask again. */
 export const pruneAnswer = ({ options, space, layers, slopes, verified, seconds }: Prune) => {
-  const { score, keep, order, scope, tensors, seed, queries, radius, tokens, variant } = options
+  const { score, keep, order, scope, weighted = false, tensors, seed, queries, radius, tokens, variant } = options
   const isForward = score === 'forward'
   return {
     space,
     made: {
-      ...{ score, keep, order, scope, tensors: tensors?.source ?? null, variant: variant ?? null },
+      ...{ score, keep, order, scope, weighted, tensors: tensors?.source ?? null, variant: variant ?? null },
       seed: score === 'magnitude' ? null : seed,
       ...(isForward ? { queries, radius, tokens } : { queries: null, radius: null, tokens: null }),
     },
@@ -42,11 +42,11 @@ const comparison = ({ verified }: Prune): string | undefined => {
 /** A few lines and a table. */
 export const pruneText = (prune: Prune): string => {
   const { options, space, layers, slopes, mask, seconds } = prune
-  const { score, order, scope, keep } = options
+  const { score, order, scope, keep, weighted } = options
   const entries = space.tensors.reduce((sum, tensor) => sum + elementsOf(tensor), 0)
   const kept = space.tensors.reduce((sum, tensor) => sum + tensor.kept, 0)
   const among = scope === 'global' ? 'of all entries together' : 'of each tensor'
-  return `pruned by ${score}: the ${order} ${keep} ${among}\n${facts([
+  return `pruned by ${score}: the ${order} ${keep} ${among}${weighted ? ', weighted by rank' : ''}\n${facts([
     ['tensors', `${space.tensors.length}, ${entries} entries`],
     ['kept', `${kept}, ${share(kept, entries)}`],
     ['mask', `${space.mask}, ${bytes(mask.length)}`],

@@ -77,7 +77,8 @@ export const runPrune = async (modelDir: string, options: PruneGiven): Promise<v
   })
   writeResult(json ? jsonLine(answerOf(prunes)) : prunes.map(pruneText).join('\n\n'))
   const verified = prunes[0]?.verified
-  if (verified && verified.overlap < overlap)
+  // Masks that keep the same entries may differ in their factors.
+  if (verified && (overlap === 1 ? !verified.equal : verified.overlap < overlap))
     throw new RunError(`the mask is another: ${verified.overlap} of its entries are the same`)
 }
 

@@ -8,7 +8,7 @@ import {
   runRequestSchema,
   runSchema,
 } from '../../shared/api/index.ts'
-import { elementsOf, spaceOfStage } from '../../shared/zo/index.ts'
+import { maskBytes, spaceOfStage } from '../../shared/zo/index.ts'
 import { hex, newId } from '../directory/index.ts'
 import { type PlannedRun, planRun, spendOf, workOf } from '../run/index.ts'
 import { findDataset } from './datasets.ts'
@@ -42,10 +42,10 @@ function requireMasks(spec: RunSpec, files: ModelManifest['files']): void {
   for (const stage of spec.stages.keys()) {
     const space = spaceOfStage(spec, stage)
     if (space.kind !== 'pruned') continue
-    const bits = space.tensors.reduce((sum, tensor) => sum + elementsOf(tensor), 0)
     const bytes = masks.get(space.mask)
     if (bytes === undefined) throw new ApiError('bad_request', 'space.mask: no file under masks/ of the model')
-    if (bytes !== Math.ceil(bits / 8)) throw new ApiError('bad_request', 'space.mask: not a bit for each entry')
+    if (bytes !== maskBytes(space))
+      throw new ApiError('bad_request', 'space.mask: not a bit for each entry, or not a factor for each that is kept')
   }
 }
 

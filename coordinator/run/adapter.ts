@@ -57,7 +57,7 @@ function deltaTensors({ tensors }: FullSpace, { stage, segments }: FinishedStage
   }))
 }
 
-/** `<tensor>.stage<s>.values` [kept]: what is added to the entries that the stage's mask keeps, in their order. */
+/** `<tensor>.stage<s>.values` [kept]: what is added to the entries that the stage's mask keeps, in their order, times its factors if any. */
 function keptTensors({ tensors }: PrunedSpace, { stage, segments }: FinishedStage): Tensor[] {
   return tensors.map(({ name, kept }, segment) => ({
     name: `${name}.stage${stage}.values`,
@@ -90,6 +90,7 @@ function formatOf(spaces: readonly Space[], seed: string): Record<string, string
       return {
         format: 'sotto-pruned-v1',
         masks: JSON.stringify(spaces.map((each) => (each.kind === 'pruned' ? each.mask : null))),
+        weighted: JSON.stringify(spaces.map((each) => each.kind === 'pruned' && each.weighted === true)),
       }
     case 'lora': {
       if (space.trained === 'factor') return { format: 'sotto-lora-v1' }

@@ -180,7 +180,7 @@ describe('a method', () => {
     expect(spec.stages[0]).toMatchObject({ rounds: 20, directions: 2, clip: 25, momentum: 0, average: false })
     expect(spec).not.toHaveProperty('preset')
     const zopo = plan({ stages: undefined, space: pruned, preset: { name: 'dp-zopo', ...small } })
-    expect(zopo.spec.space).toEqual({ ...pruned, distribution: 'binomial' })
+    expect(zopo.spec.space).toEqual({ ...pruned, weighted: false, distribution: 'binomial' })
     expect(zopo.spec.stages.map(({ rounds }) => rounds)).toEqual([2, 4, 14])
   })
 

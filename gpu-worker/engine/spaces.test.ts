@@ -5,6 +5,7 @@ import {
   type FullSpace,
   groupAt,
   groupCount,
+  keptFactors,
   keptIndices,
   type LoraSpace,
   maskFromScores,
@@ -13,6 +14,7 @@ import {
   type Perturbation,
   type PrunedSpace,
   perturbedFactors,
+  prunedBy,
   type Space,
   segmentOffsets,
   spaceDimension,
@@ -165,6 +167,58 @@ describe.each(models.map((model) => [model.name, model] as const))('%s', (_, mod
     const other = setupOf(model, { ...space, mask: '0'.repeat(64) }, mask)
     expect(() => new Evaluator(runtime, other)).toThrow(expect.objectContaining({ code: 'wrong_mask' }))
     expect(() => new Evaluator(runtime, setupOf(model, space))).toThrow(expect.objectContaining({ code: 'wrong_mask' }))
+  })
+
+  it('pruned, weighted by rank: every entry is perturbed and trained by its factor', async () => {
+    const scores = tensors.map((tensor) => floatsOf(graph.constants.get(tensor.name)!))
+    const { mask, space } = prunedBy(scores, tensors, { keep: 0.2, order: 'highest', scope: 'layer', weighted: true })
+    const [indices, factors] = [keptIndices(mask, space), keptFactors(mask, space)!]
+    const at = around(space, 2)
+    const offsets = segmentOffsets(dense)
+    const points = split(perturbedFactors(at, { seed, space }), groupCount(at)).map((values) => {
+      const whole = new Float32Array(spaceDimension(dense))
+      let next = 0
+      indices.forEach((kept, t) => {
+        kept.forEach((index, i) => {
+          whole[offsets[t]! + index] = factors[t]![i]! * values[next++]!
+        })
+      })
+      return whole
+    })
+    const wanted = await atPoints(model, dense, points)
+    expectSame(await losses(setupOf(model, space, mask), model, at), wanted)
+    // The same entries without their factors lead elsewhere.
+    const plain = prunedBy(scores, tensors, { keep: 0.2, order: 'highest', scope: 'layer' })
+    const unweighted = await losses(setupOf(model, plain.space, plain.mask), model, at)
+    expect(() => expectSame(unweighted, wanted)).toThrow()
+    // A finished stage adds what it trained, by the same factors.
+    const still = { ...at, center: new Float32Array(at.center.length) }
+    const finished = transposed(await losses(setupOf(model, space, mask), model, still, [at.center]), groupCount(at))
+    expectSame(await losses(setupOf(model, space, mask), model, at), split(finished, groupCount(at)))
+
+    const memory = new WeightMemory(space, { seed, mask })
+    scores.forEach((values, t) => {
+      memory.setBase(t, values)
+    })
+    memory.setCenter(at.center)
+    const z = direction(seed, { round: at.round, k: 1 }, space)
+    const starts = segmentOffsets(space)
+    for (const [group, sign] of [2, 3].map((group, side) => [group, side === 0 ? 1 : -1] as const)) {
+      const read = memory.weights(memory.perturb(groupsOf(at), group))
+      scores.forEach((values, t) => {
+        const moved = values.slice()
+        indices[t]!.forEach((index, i) => {
+          const coordinate = starts[t]! + i
+          const factor = factors[t]![i]!
+          const center = Math.fround(values[index]! + factor * at.center[coordinate]!)
+          moved[index] = center + Math.fround(sign * Math.fround(at.radius) * z[coordinate]! * factor)
+        })
+        expect(read[t]).toEqual(moved)
+      })
+    }
+    const damaged = mask.with(mask.length - 1, 78)
+    const odd = setupOf(model, { ...space, mask: maskHash(damaged) }, damaged)
+    expect(() => new Evaluator(runtime, odd)).toThrow(expect.objectContaining({ code: 'wrong_mask' }))
   })
 
   it('masked perturbation writes to a copy, so pruning does nothing: not here', async () => {

@@ -91,7 +91,13 @@ export const prunedSpaceSchema = z
       .array(weightTensorSchema.extend({ kept: z.int().nonnegative().max(DIMENSION_MAX) }))
       .min(1)
       .max(SEGMENTS_MAX),
-    mask: HexHash.describe('SHA-256 of the bitset, which is one of the files of the model under masks/.'),
+    mask: HexHash.describe('SHA-256 of the mask, which is one of the files of the model under masks/.'),
+    weighted: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Whether the mask has a factor for each entry, by which its perturbation is multiplied (rank-weighted).',
+      ),
   })
   .refine((space) => namedOnce(space.tensors), 'two tensors share a name')
   .refine((space) => space.tensors.every((tensor) => tensor.kept <= elementsOf(tensor)), 'kept: more than there is')

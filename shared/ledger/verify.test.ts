@@ -24,7 +24,7 @@ const spec: RunEntry = {
   type: 'spec',
   run: 'run-1',
   spec: {
-    version: 2,
+    version: 3,
     model: 'a'.repeat(64),
     task: {
       kind: 'prompt-classification',

@@ -1,6 +1,16 @@
 export { basisSigns, direction, frozenFactor, lowRankFactors, matrixShape, STREAMS, streamKey } from './direction.ts'
 export { portableKernels, type Update, type ZoKernels } from './kernels.ts'
-export { keptIndices, MaskError, maskHash, maskOf } from './mask.ts'
+export {
+  bitsetOf,
+  FACTOR_STEP,
+  keptFactors,
+  keptIndices,
+  MaskError,
+  maskBytes,
+  maskHash,
+  maskOf,
+  withFactors,
+} from './mask.ts'
 export { type LowRankProduct, mergeProduct } from './merge.ts'
 export {
   groupAt,
@@ -22,9 +32,9 @@ export {
   type Pruned,
   PruningError,
   type PruningErrorCode,
+  prunedBy,
   pruningDirection,
   QUERIES_MAX,
-  RANK_WEIGHT_STEP,
   randomScores,
   rankWeights,
   requireKeep,

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import vectors from '../../test/vectors/direction.json' with { type: 'json' }
-import { keptIndices, MaskError, maskHash, maskOf } from './mask.ts'
+import { bitsetOf, keptFactors, keptIndices, MaskError, maskHash, maskOf, withFactors } from './mask.ts'
 import { elementsOf, type PrunedSpace } from './space.ts'
 
 const published = vectors.spaces.find(({ name }) => name === 'pruned')!.space as PrunedSpace
@@ -69,5 +69,24 @@ describe('a mask', () => {
     for (const by of [-1, 1, 10_000, -10_000]) expect(codeOf(() => keptIndices(mask, counting(by)))).toBe('wrong_count')
     for (const index of [-1, 61 * 67, 0.5, Number.NaN])
       expect(codeOf(() => maskOf([[index]], published.tensors))).toBe('index_out_of_range')
+  })
+
+  it('of a weighted space has a byte for the factor of each entry behind the bitset', () => {
+    const factors = Float32Array.from({ length: kept.flat().length }, (_, i) => (51 + (i % 27)) / 64)
+    const weighted = withFactors(mask, factors)
+    const space = { ...published, mask: maskHash(weighted), weighted: true }
+    expect(keptIndices(weighted, space).map((indices) => [...indices])).toEqual(kept)
+    expect(keptFactors(weighted, space)!.flatMap((each) => [...each])).toEqual([...factors])
+    expect(keptFactors(mask, published)).toBeUndefined()
+    expect(bitsetOf(weighted, space)).toEqual(mask)
+    expect(codeOf(() => keptIndices(weighted.slice(1), space))).toBe('wrong_length')
+    expect(codeOf(() => keptIndices(mask, { ...published, weighted: true }))).toBe('wrong_length')
+    expect(codeOf(() => keptIndices(weighted, { ...space, weighted: false }))).toBe('wrong_length')
+    for (const step of [50, 78]) {
+      const odd = weighted.with(mask.length, step)
+      expect(codeOf(() => keptFactors(odd, { ...space, mask: maskHash(odd) }))).toBe('wrong_factor')
+      expect(codeOf(() => withFactors(mask, Float32Array.of(step / 64)))).toBe('wrong_factor')
+    }
+    expect(codeOf(() => withFactors(mask, Float32Array.of(1.001)))).toBe('wrong_factor')
   })
 })

@@ -55,13 +55,19 @@ export interface FullSpace {
   readonly tensors: readonly WeightTensor[]
 }
 
-/** As `full`, but only the entries that a bitset keeps are coordinates; see `mask.ts`. */
+/**
+ * As `full`, but only the entries that a bitset keeps are coordinates; see `mask.ts`. Where it is weighted, entry i of the
+ * weights is base + w_i a_i for a coordinate a_i: directions and updates of the coordinates are then those of the weights, each
+ * entry times its factor (the rank-weighted mode of DP-ZOPO).
+ */
 export interface PrunedSpace {
   readonly kind: 'pruned'
   readonly distribution?: Distribution
   readonly tensors: readonly (WeightTensor & { readonly kept: number })[]
-  /** SHA-256 of the bitset, in hexadecimal. */
+  /** SHA-256 of the mask, in hexadecimal. */
   readonly mask: string
+  /** Whether the mask has a factor for each entry that it keeps. */
+  readonly weighted?: boolean
 }
 
 export type Space = LoraSpace | FullSpace | PrunedSpace

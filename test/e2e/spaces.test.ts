@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { auditRun } from '../../demo/audit.ts'
 import { inspectModel } from '../../gpu-worker/engine/index.ts'
 import type { RunRequest } from '../../shared/api/index.ts'
-import { maskHash, maskOf, replay, stateHash } from '../../shared/zo/index.ts'
+import { maskHash, maskOf, replay, stateHash, withFactors } from '../../shared/zo/index.ts'
 import { zooModels } from '../models/zoo.ts'
 import { SITES, Stage } from './harness.ts'
 
@@ -36,6 +36,10 @@ const mask = maskOf(kept, tensors)
 cpSync(model.dir, folder, { recursive: true })
 mkdirSync(join(folder, 'masks'))
 writeFileSync(join(folder, 'masks', 'seventh.bin'), mask)
+/** The same entries, each with a factor. */
+const factors = Float32Array.from({ length: kept.flat().length }, (_, i) => (51 + (i % 27)) / 64)
+const weightedMask = withFactors(mask, factors)
+writeFileSync(join(folder, 'masks', 'weighted.bin'), weightedMask)
 
 /** Three doubling stages in a pruned space. */
 const zopo = () => ({
@@ -46,6 +50,10 @@ const zopo = () => ({
   },
   preset: { name: 'dp-zopo' as const, samplingRate: 0.3, rounds: 4, stages: 2, clip: 0.5, learningRate: 0.01 },
 })
+const weighted = () => {
+  const { space, preset } = zopo()
+  return { preset, space: { ...space, mask: maskHash(weightedMask), weighted: true } }
+}
 const oneSided: Partial<RunRequest> = {
   sides: 'one',
   stages: [
@@ -83,6 +91,7 @@ describe('a run of a causal model', () => {
     ['whole weights under dense directions', ofTwo(full({ kind: 'dense' }))],
     ['whole weights under low-rank directions', ofTwo(full({ kind: 'low-rank', rank: 2 }))],
     ['chosen entries of weights, by the preset dp-zopo', zopo()],
+    ['chosen entries of weights, each by its factor', weighted()],
     ['factors from one side, with momentum, averages and another rank', ofTwo(lora('factor'), oneSided)],
     ['factors under Laplace noise, the median over sites', ofTwo(lora('factor'), laplace)],
   ])('trains %s, and the log replays to the state that every worker computed', async (_, asked) => {
@@ -124,6 +133,7 @@ describe('a run of a causal model', () => {
   it.each([
     ['lies where no worker looks', 'seventh.bin', mask],
     ['has another length than its tensors', 'masks/short.bin', mask.subarray(1)],
+    ['has factors that the space does not want', 'masks/long.bin', weightedMask],
   ])('is refused before anything is spent where its mask %s', async (_, path, bytes) => {
     const other = mkdtempSync(join(tmpdir(), 'sotto-masked-'))
     cpSync(model.dir, other, { recursive: true })

@@ -5,7 +5,7 @@ import type { Groups } from './driver.ts'
 import type { Feeds } from './feeds.ts'
 import type { Model } from './model.ts'
 import type { FinishedStage } from './setup.ts'
-import { keptOf, WeightMemory } from './weight-memory.ts'
+import { addWeighted, type Kept, keptOf, WeightMemory } from './weight-memory.ts'
 
 /** Trained weights wherever they lie, as inputs of the tail. */
 export interface TrainedWeights {
@@ -23,7 +23,7 @@ interface LaidOut {
   readonly offsets: readonly number[]
   readonly lengths: readonly number[]
   /** Entries that the stage's mask keeps, by tensor. */
-  readonly kept: readonly Uint32Array[] | undefined
+  readonly kept: readonly Kept[] | undefined
 }
 
 /** Where a finished stage's coordinates lie. @throws EngineError `wrong_mask` */
@@ -37,8 +37,10 @@ const laidOut = ({ space, mask, trained }: FinishedStage): LaidOut => ({
 /** Adds a stage to one weight, each sum rounded once. Stages of one run train the same tensors, whatever entries of them. */
 function mergeSegment(weight: Float32Array, { trained, offsets, lengths, kept }: LaidOut, segment: number): void {
   const offset = offsets[segment]!
-  const indices = kept?.[segment]
-  for (let i = 0; i < lengths[segment]!; i++) weight[indices ? indices[i]! : i]! += trained[offset + i]!
+  const { indices, factors } = kept?.[segment] ?? {}
+  const part = trained.subarray(offset, offset + lengths[segment]!)
+  if (indices && factors) addWeighted(weight, part, { indices, factors })
+  else for (let i = 0; i < part.length; i++) weight[indices ? indices[i]! : i]! += part[i]!
 }
 
 /** Weights in the memory of the host, which the CPU provider reads in place. */

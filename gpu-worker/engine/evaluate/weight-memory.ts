@@ -2,6 +2,7 @@ import {
   elementsOf,
   type FullSpace,
   isOfSigns,
+  keptFactors,
   keptIndices,
   MaskError,
   type PrunedSpace,
@@ -35,6 +36,8 @@ interface Segment {
   readonly other: Float32Array<ArrayBuffer>
   /** Entries that are coordinates, where not all are. */
   readonly kept: Uint32Array | undefined
+  /** Factors of these entries, where the space is weighted. */
+  readonly factors: Float32Array | undefined
   /** Part of the trained vector, in memory. */
   readonly trained: Float32Array<ArrayBuffer>
   readonly from: number
@@ -64,13 +67,15 @@ export class WeightMemory {
     this.#space = space
     this.#seed = run.seed
     const kept = space.kind === 'pruned' ? keptOf(space, run.mask) : undefined
+    const isWeighted = space.kind === 'pruned' && space.weighted === true
     const lengths = segmentLengths(space)
     const offsets = segmentOffsets(space)
     const rank = rankOf(space)
     const elements = space.tensors.reduce((sum, tensor) => sum + elementsOf(tensor) + LINE, 0)
     const trained = lengths.reduce((sum, length) => sum + 2 * (length + LINE), 0)
     const room = rank === undefined ? 0 : lowRankBytes(space.tensors, rank)
-    const dimension = isOfSigns(space) ? 0 : spaceDimension(space)
+    // Where the kernels have no step of its own for an entry, directions are made as bytes.
+    const dimension = isOfSigns(space) && !isWeighted ? 0 : spaceDimension(space)
     const memory = new KernelMemory(4 * (VECTORS * elements + trained) + room + dimension + 4 * LINE)
     this.#memory = memory
     this.#bytes = dimension > 0 ? memory.bytes(dimension) : undefined
@@ -82,7 +87,8 @@ export class WeightMemory {
         center: made(),
         out: made(),
         other: made(),
-        kept: kept && memory.indices(kept[segment]!),
+        kept: kept && memory.indices(kept[segment]!.indices),
+        factors: kept?.[segment]?.factors,
         trained: memory.floats(lengths[segment]!),
         from: offsets[segment]!,
       }
@@ -121,7 +127,7 @@ export class WeightMemory {
       return 'out'
     }
     if (this.#bytes) {
-      this.#perturbByNumbers(this.#bytes, groups, { round, k }, sign)
+      this.#perturbByBytes(this.#bytes, groups, { round, k }, sign)
       return 'out'
     }
     if (sign < 0 && this.#pair?.k === k && this.#pair.round === round) return 'other'
@@ -142,26 +148,27 @@ export class WeightMemory {
     return 'out'
   }
 
-  /** Along a direction of numbers, which is made once for both sides. */
-  #perturbByNumbers(bytes: Int8Array, { radius }: Groups, at: { round: number; k: number }, sign: number): void {
+  /** Along a direction that is made as bytes, once for both sides: of numbers, or each entry with its factor. */
+  #perturbByBytes(bytes: Int8Array, { radius }: Groups, at: { round: number; k: number }, sign: number): void {
     if (this.#made?.round !== at.round || this.#made.k !== at.k)
       fillDirection(this.#memory, bytes, { seed: this.#seed, space: this.#space, ...at })
     this.#made = at
     const step = sign * perturbationStep(radius, this.#space, bytes)
-    for (const { out, center, kept, trained, from } of this.#segments) {
+    for (const { out, center, kept, factors, trained, from } of this.#segments) {
       const place = bytes.byteOffset + from
       if (!kept) this.#memory.run.perturbBytes(out.byteOffset, center.byteOffset, place, out.length, step)
       else
         for (let i = 0; i < trained.length; i++)
-          out[kept[i]!] = center[kept[i]!]! + Math.fround(step * bytes[from + i]!)
+          out[kept[i]!] = center[kept[i]!]! + Math.fround(step * bytes[from + i]! * (factors?.[i] ?? 1))
     }
   }
 
-  #add({ kept, trained, from }: Segment, target: Float32Array, vector: Float32Array): void {
+  #add({ kept, factors, trained, from }: Segment, target: Float32Array, vector: Float32Array): void {
     const { run } = this.#memory
     trained.set(vector.subarray(from, from + trained.length))
     const [at, values] = [target.byteOffset, trained.byteOffset]
-    if (kept) run.addKept(at, at, values, kept.byteOffset, kept.length)
+    if (kept && factors) addWeighted(target, trained, { indices: kept, factors })
+    else if (kept) run.addKept(at, at, values, kept.byteOffset, kept.length)
     else run.add(at, at, values, trained.length)
   }
 }
@@ -179,11 +186,25 @@ function isOtherSide(groups: Groups, group: number): boolean {
   return next.k === here.k && next.sign === -1
 }
 
-/** Indices of the kept entries of each tensor. @throws EngineError `wrong_mask` */
-export function keptOf(space: PrunedSpace, mask: Uint8Array | undefined): Uint32Array[] {
+/** What a mask keeps of one tensor. */
+export interface Kept {
+  readonly indices: Uint32Array
+  /** Of these entries, where the space is weighted. */
+  readonly factors?: Float32Array
+}
+
+/** target <- target + factor * vector at kept entries: the product exact, the sum rounded once. */
+export function addWeighted(target: Float32Array, vector: Float32Array, { indices, factors }: Required<Kept>): void {
+  for (let i = 0; i < indices.length; i++) target[indices[i]!]! += factors[i]! * vector[i]!
+}
+
+/** The kept entries of each tensor. @throws EngineError `wrong_mask` */
+export function keptOf(space: PrunedSpace, mask: Uint8Array | undefined): Kept[] {
   if (!mask) throw new EngineError('wrong_mask', 'a pruned space needs its mask')
   try {
-    return keptIndices(mask, space)
+    const indices = keptIndices(mask, space)
+    const factors = keptFactors(mask, space)
+    return indices.map((kept, tensor) => (factors ? { indices: kept, factors: factors[tensor]! } : { indices: kept }))
   } catch (cause) {
     if (cause instanceof MaskError) throw new EngineError('wrong_mask', cause.message, { cause })
     throw cause

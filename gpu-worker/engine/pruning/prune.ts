@@ -1,10 +1,11 @@
 import { resolve } from 'node:path'
 import {
+  bitsetOf,
   type Keep,
-  maskFromScores,
   overlapShare,
   type Pruned,
   PruningError,
+  prunedBy,
   QUERIES_MAX,
   randomScores,
   requireKeep,
@@ -131,7 +132,7 @@ export async function pruneModel(options: ScoreOptions, keep: Keep): Promise<Pru
   // Before the model is run, not after.
   requireKeep(keep.keep)
   const { values, slopes } = await scoreWeights({ ...options, tensors })
-  return { ...maskFromScores(values, tensors, keep), ...(slopes && { slopes }) }
+  return { ...prunedBy(values, tensors, keep), ...(slopes && { slopes }) }
 }
 
 export interface Verification {
@@ -150,6 +151,6 @@ export interface Verification {
 export async function verifyMask(mask: Uint8Array, options: ScoreOptions, keep: Keep): Promise<Verification> {
   const made = await pruneModel(options, keep)
   const fits = made.mask.length === mask.length
-  const overlap = fits ? overlapShare(made.mask, mask) : 0
+  const overlap = fits ? overlapShare(bitsetOf(made.mask, made.space), bitsetOf(mask, made.space)) : 0
   return { equal: fits && made.mask.every((byte, at) => byte === mask[at]), overlap, made }
 }

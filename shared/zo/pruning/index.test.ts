@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { keptIndices, maskHash } from '../mask.ts'
+import { FACTOR_STEP, keptIndices, maskHash } from '../mask.ts'
 import { elementsOf, type WeightTensor } from '../space.ts'
 import {
   type Keep,
@@ -10,7 +10,6 @@ import {
   overlapShare,
   PRUNING_ROUNDS,
   pruningDirection,
-  RANK_WEIGHT_STEP,
   randomScores,
   rankWeights,
 } from './index.ts'
@@ -158,7 +157,7 @@ describe('rank weights', () => {
     const weights = rankWeights(scores, maskFromScores(scores, [{ name: 'w', shape: [100, 100] }], keep), keep)
     const levels = [...new Set(weights)].sort((a, b) => a - b)
     expect([levels.length, levels[0], levels.at(-1)]).toEqual([27, 51 / 64, 77 / 64])
-    expect(levels.every((level) => Number.isInteger(level / RANK_WEIGHT_STEP))).toBe(true)
+    expect(levels.every((level) => Number.isInteger(level / FACTOR_STEP))).toBe(true)
     expect(weights.reduce((sum, weight) => sum + weight, 0) / weights.length).toBeCloseTo(1, 3)
   })
 })

@@ -1,7 +1,7 @@
 export { PruningError, type PruningErrorCode } from './error.ts'
 export { type Keep, maskFromScores, type Pruned, requireKeep, type Scope } from './keep.ts'
 export { overlapShare } from './overlap.ts'
-export { RANK_WEIGHT_STEP, rankWeights } from './rank.ts'
+export { prunedBy, rankWeights } from './rank.ts'
 export { type KeepSchedule, keepRateAt } from './rate.ts'
 export type { Order } from './select.ts'
 export { PRUNING_ROUNDS, pruningDirection, QUERIES_MAX, randomScores } from './stream.ts'

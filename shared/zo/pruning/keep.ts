@@ -12,6 +12,8 @@ export interface Keep {
   /** Which end of |score|. */
   readonly order: Order
   readonly scope: Scope
+  /** Whether each kept entry has a factor by its rank: see `rankWeights`. */
+  readonly weighted?: boolean
 }
 
 export interface Pruned {

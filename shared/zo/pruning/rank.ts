@@ -1,21 +1,20 @@
-import { keptIndices } from '../mask.ts'
-import { segmentOffsets, spaceDimension } from '../space.ts'
+import { FACTOR_STEP, keptIndices, maskHash, withFactors } from '../mask.ts'
+import { segmentOffsets, spaceDimension, type WeightTensor } from '../space.ts'
 import { PruningError } from './error.ts'
-import { type Keep, type Pruned, rivalries } from './keep.ts'
+import { type Keep, maskFromScores, type Pruned, rivalries } from './keep.ts'
 import { bitsOf, magnitudeOf, type Order } from './select.ts'
 
 /**
  * The rank-weighted mode of DP-ZOPO: the perturbation of a kept entry is multiplied by a factor that falls with its rank,
  * from 1.2 to 0.8. Factors are multiples of 1/64, so that they are exact in float32 and in any product with a power of two.
  */
-export const RANK_WEIGHT_STEP = 1 / 64
 const BEST = 1.2
 const LAST = 0.8
 
 /** Factor of a rank, 0 the best, among `count` kept entries; one alone has 1. */
 function weightOf(rank: number, count: number): number {
   const weight = count === 1 ? 1 : BEST - (BEST - LAST) * (rank / (count - 1))
-  return Math.round(weight / RANK_WEIGHT_STEP) * RANK_WEIGHT_STEP
+  return Math.round(weight / FACTOR_STEP) * FACTOR_STEP
 }
 
 /** |score| of kept entries as integers, the best first. */
@@ -95,4 +94,12 @@ export function rankWeights(
       order,
     )
   return all
+}
+
+/** The mask that scores and a keep rate make, with a factor for each entry where the keep rate is weighted. @throws PruningError */
+export function prunedBy(scores: readonly Float32Array[], tensors: readonly WeightTensor[], keep: Keep): Pruned {
+  const pruned = maskFromScores(scores, tensors, keep)
+  if (!keep.weighted) return pruned
+  const mask = withFactors(pruned.mask, rankWeights(scores, pruned, keep))
+  return { mask, space: { ...pruned.space, mask: maskHash(mask), weighted: true } }
 }
