@@ -98,6 +98,22 @@ describe('composeRelease', () => {
     expect(released).toEqual(expected)
   })
 
+  it('tells the share of clipped units last, where the stage asks for it', async () => {
+    const told: Stage = { ...stage, samplingRate: 1, noiseMultiplier: 1e-6, clipShare: 0.3 }
+    const losses = await smooth.losses([...Array(50).keys()], around())
+    const lengths = Array.from({ length: 50 }, (_, unit) => {
+      const row = losses.subarray(12 * unit, 12 * (unit + 1))
+      const differences = Array.from({ length: 6 }, (_, k) => (row[2 * k]! - row[2 * k + 1]!) / (2 * stage.radius))
+      return Math.hypot(...differences) / 6
+    })
+    const middle = lengths.toSorted((a, b) => a - b)[20]!
+    // What loss and share leave of the clip lies between the lengths of two units.
+    const clip = (middle * (1 + 1e-6)) / Math.sqrt(1 - 0.2 ** 2 - 0.3 ** 2)
+    const released = await composeRelease(input({ stage: { ...told, clip, grid: clip * 2 ** -20 } }))
+    expect(released).toHaveLength(8)
+    expect((released.at(-1)! / (0.3 * 2 ** 20)).toFixed(2)).toBe((50 - 21).toFixed(2))
+  })
+
   it('draws all noise before it asks for a single loss', async () => {
     const order: string[] = []
     const random = (length: number) => {

@@ -7,6 +7,7 @@ import {
   type Space,
   type Stage,
   type TrainedState,
+  tellsClipped,
 } from '../shared/zo/index.ts'
 
 /** Losses of lines around a point, in whatever space the run trains; see `gpu-worker/engine`. */
@@ -32,7 +33,7 @@ export interface ReleaseInput<Line> {
 /**
  * The mechanism of DESIGN section 5, steps 1 to 5: the only place where losses become something that may leave the site.
  * It has no logger, and its result is the report's integers and nothing else.
- * @returns K noised grid integers, and one more for the private loss where the stage has one.
+ * @returns K noised grid integers, and one more for each of the private loss and the share of clipped units where the stage has them.
  */
 export async function composeRelease<Line>(input: ReleaseInput<Line>): Promise<number[]> {
   const { stage, random } = input
@@ -66,8 +67,9 @@ async function contributions<Line>(
     const rows = unit.map(() => differences(losses.subarray(line * groups, ++line * groups), at))
     const differencesOfUnit = meanDifferences(rows.map((row) => row.differences))
     const loss = rows.reduce((sum, row) => sum + row.loss, 0) / rows.length
-    const { lossShare, lossBound } = stage
-    return clipUnit(differencesOfUnit, lossShare > 0 ? { ...bound, lossShare, lossBound, loss } : bound)
+    const { lossShare, lossBound, clipShare = 0 } = stage
+    const told = tellsClipped(stage) ? { ...bound, clipShare } : bound
+    return clipUnit(differencesOfUnit, lossShare > 0 ? { ...told, lossShare, lossBound, loss } : told)
   })
 }
 

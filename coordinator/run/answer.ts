@@ -27,7 +27,7 @@ export function describeRun(facts: {
   traffic: ReadonlyMap<string, { reports: number; bytes: number }>
 }): RunFacts {
   const { view, fault, traffic } = facts
-  const { losses, signals } = view
+  const { losses, clipped, signals } = view
   return {
     id: view.id,
     specHash: view.specHash,
@@ -38,6 +38,7 @@ export function describeRun(facts: {
     round: view.open?.round ?? view.closed,
     rounds: totalRounds(view.spec.stages),
     privateLoss: meanOf(losses),
+    clippedShare: meanOf(clipped),
     signalToNoise: meanOf(signals),
     spent: [...view.accounts].map(([dataset, { epsilon, charges }]) => ({
       dataset,

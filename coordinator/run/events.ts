@@ -25,9 +25,9 @@ export class EventFold {
         this.#accounts.get(record.dataset)?.add(record.event)
         return null
       case 'close': {
-        const { round, privateLoss = null, stateHash } = record
+        const { round, privateLoss = null, clippedShare = null, stateHash } = record
         const signal = this.#spec ? signalToNoise(this.#spec, record) : 0
-        const shown = { privateLoss, signalToNoise: signal, stateHash, spent: this.#spent() }
+        const shown = { privateLoss, clippedShare, signalToNoise: signal, stateHash, spent: this.#spent() }
         return { type: 'round.closed', seq, time, round, ...shown }
       }
       case 'void':

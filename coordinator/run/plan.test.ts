@@ -167,6 +167,12 @@ describe('a method', () => {
 
   it('may have Laplace noise of one direction under any clip, of several under an L1 bound', () => {
     const one = { ...stage, directions: 1, lossShare: 0 }
+    const greedy = { ...stage, lossShare: 0.6, clipShare: 0.5 }
+    expect(() => plan({ stages: [greedy] })).toThrow(expect.objectContaining({ code: 'bad_request' }))
+    const oneTold = { ...one, clipShare: 0.1 }
+    expect(() => plan({ noise: 'laplace', stages: [oneTold] })).toThrow(
+      expect.objectContaining({ code: 'bad_request' }),
+    )
     expect(refusal({ noise: 'laplace', stages: [one] })).toBe('planned')
     for (const clipping of ['per-direction', 'joint-l1'])
       expect(refusal({ noise: 'laplace', clipping, stages: [stage] })).toBe('planned')

@@ -1,5 +1,5 @@
 import { type RunSpec, stageEvent } from '../../shared/api/index.ts'
-import { privateLossOf, type RunEntry } from '../../shared/ledger/index.ts'
+import { type RunEntry, toldOf } from '../../shared/ledger/index.ts'
 import {
   advance,
   coefficients,
@@ -147,7 +147,7 @@ export function closeRound(
       signature,
     })),
     coefficients: ghat,
-    ...privateLossOf(spec, stage, released),
+    ...toldOf(spec, stage, released),
     stateHash: hash,
   }
   const entries = last ? [close, { type: 'stage', stage: index, stateHash: hash } as const] : [close]

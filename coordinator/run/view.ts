@@ -73,6 +73,8 @@ export interface RunView {
   readonly filter: ScheduleFilter
   /** Private losses of the last closed rounds. */
   losses: number[]
+  /** Shares of clipped units of the last closed rounds. */
+  clipped: number[]
   /** Signal to noise of the last closed rounds. */
   signals: number[]
   /** Hash of the trained state after the last closed round. */
@@ -94,6 +96,7 @@ export function viewOfSpec(record: Extract<RunRecord, { type: 'spec' }>): RunVie
     accounts: new Map(spec.datasets.map(({ id }) => [id, new Account(spec.budget.delta)])),
     filter: new ScheduleFilter(envelopeOf(spec), spec.budget),
     losses: [],
+    clipped: [],
     signals: [],
     stateHash: null,
     end: null,
@@ -125,6 +128,7 @@ export function foldRecord(view: RunView, record: RunRecord): void {
       view.closed = record.round + 1
       view.stateHash = record.stateHash
       if (record.privateLoss !== undefined) view.losses = [...view.losses, record.privateLoss].slice(-WINDOW)
+      if (record.clippedShare !== undefined) view.clipped = [...view.clipped, record.clippedShare].slice(-WINDOW)
       view.signals = [...view.signals, signalToNoise(view.spec, record)].slice(-WINDOW)
       return
     case 'end':

@@ -15,6 +15,10 @@ const stageShape = {
   prox: z.number().nonnegative().max(SCALE_MAX),
   lossShare: z.union([z.literal(0), z.number().min(0.01).max(0.99)]),
   lossBound: z.number().positive().max(1000),
+  clipShare: z
+    .union([z.literal(0), z.number().min(0.01).max(0.99)])
+    .default(0)
+    .describe('Share of the clip given to the share of clipped units, told beside the loss.'),
   momentum: z.number().gte(0).lt(1).default(0).describe('mu of heavy-ball momentum.'),
   average: z.boolean().default(false).describe('The stage ends at the mean of its iterates.'),
   normalise: z.boolean().default(false).describe('Coefficients of a round are divided by their root mean square.'),
@@ -79,8 +83,8 @@ interface MethodOf {
 /** Whether a clip bounds the norm that the noise is scaled to. */
 export function bounds(
   { clipping, noise }: MethodOf,
-  { directions, lossShare }: { directions: number; lossShare: number },
+  { directions, lossShare, clipShare }: { directions: number; lossShare: number; clipShare: number },
 ) {
   if (noise === 'gaussian') return clipping !== 'joint-l1'
-  return clipping !== 'joint' || (directions === 1 && lossShare === 0)
+  return clipping !== 'joint' || (directions === 1 && lossShare + clipShare === 0)
 }

@@ -10,6 +10,7 @@ const common = {
   clip: scale.optional(),
   lossShare: z.union([z.literal(0), z.number().min(0.01).max(0.99)]).optional(),
   lossBound: z.number().positive().max(1000).optional(),
+  clipShare: z.union([z.literal(0), z.number().min(0.01).max(0.99)]).optional(),
 }
 const { learningRate: _, ...withoutRate } = common
 const radius = scale.optional()

@@ -174,6 +174,10 @@ export const runSchema = z
     round: z.int().describe('The open round, or the number of closed rounds where none is open.'),
     rounds: z.int(),
     privateLoss: z.number().nullable().describe('Running mean of the private losses of the last 16 closed rounds.'),
+    clippedShare: z
+      .number()
+      .nullable()
+      .describe('Running mean of the noised shares of clipped units of the last 16 closed rounds.'),
     signalToNoise: z
       .number()
       .nullable()
@@ -254,7 +258,7 @@ const reportShape = {
   round: z.int().nonnegative(),
   /** Trained state that the losses were evaluated at, as the worker replayed it. */
   stateHash: HexHash,
-  integers: z.array(z.int().min(-MAX_INTEGER).max(MAX_INTEGER)).min(1).max(4097),
+  integers: z.array(z.int().min(-MAX_INTEGER).max(MAX_INTEGER)).min(1).max(4098),
 }
 export const unsignedReportSchema = z.strictObject(reportShape)
 export type UnsignedReport = z.infer<typeof unsignedReportSchema>
@@ -284,6 +288,7 @@ export const runEventSchema = z
       time: z.int(),
       round: z.int(),
       privateLoss: z.number().nullable(),
+      clippedShare: z.number().nullable(),
       signalToNoise: z.number().describe('Of what the round released; around 0 where there is nothing but noise.'),
       stateHash: HexHash,
       spent: z.record(Identifier, z.number()).describe('Epsilon by dataset, of this run.'),

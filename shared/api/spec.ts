@@ -27,6 +27,9 @@ export const budgetSchema = z
   .strictObject({ epsilon: z.number().positive().max(1000), delta: z.number().gt(0).max(DELTA_MAX) })
   .meta({ id: 'Budget' })
 
+/** What loss and clipped units may take of the clip together. */
+const SHARES_MAX = 0.99
+
 interface Trained {
   readonly space: Space
   readonly stages: readonly { readonly space?: Space | undefined }[]
@@ -67,6 +70,10 @@ export const runSpecSchema = z
     path: ['clipping'],
     message:
       'a clip that does not bound the norm of the noise: Gaussian noise wants joint or per-direction, Laplace joint-l1 or per-direction',
+  })
+  .refine((spec) => spec.stages.every(({ lossShare, clipShare }) => lossShare + clipShare <= SHARES_MAX), {
+    path: ['stages', 'clipShare'],
+    message: 'the shares of loss and clipped units leave the differences nothing',
   })
   .refine((spec) => spec.quorum >= fewestReports(spec.aggregation), {
     path: ['aggregation'],

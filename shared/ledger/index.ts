@@ -1,5 +1,5 @@
 export { canonicalJson, hashHex, hashOf } from './canonical.ts'
 export { appendEntries, EMPTY_LOG, LedgerError, type LogHead, readSegment, type Segment, segmentKey } from './chain.ts'
-export { privateLossOf } from './private-loss.ts'
 export { GENESIS, type RunEntry, type RunRecord, runRecordSchema } from './record.ts'
+export { toldOf } from './told.ts'
 export { verifyRun } from './verify.ts'

@@ -56,6 +56,8 @@ export const runRecordSchema = z.discriminatedUnion('type', [
     coefficients: z.array(z.number()),
     /** Estimate of the mean loss from the released integers, in nats; absent where no loss rides along. */
     privateLoss: z.number().optional(),
+    /** Estimate of the share of clipped units (per direction: of clamped differences); absent where it is not told. */
+    clippedShare: z.number().optional(),
     /** SHA-256 of the trained state after the update. */
     stateHash: HexHash,
   }),

@@ -16,6 +16,7 @@ const stage = {
   prox: 0,
   lossShare: 0,
   lossBound: 2,
+  clipShare: 0,
   momentum: 0,
   average: false,
   normalise: false,
@@ -160,6 +161,28 @@ describe('verifyRun', () => {
     // Four steps of 0.5 below zero, a fifth of the clip for a loss of 2, over 40 expected units.
     expect(codeOf(...entries({ privateLoss: -0.5 }))).toBe('verified')
     expect(codeOf(...entries({ privateLoss: -0.5 * (1 - 2 ** -52) }))).toBe('wrong_update')
+    expect(codeOf(...entries({}))).toBe('wrong_update')
+  })
+
+  it('recomputes the share of clipped units, behind the loss', () => {
+    const told = { ...stage, lossShare: 0.2, clipShare: 0.5 }
+    const integers = [3, -5, -2, 8]
+    const weighed = [100, 300].map((units) => ({ integers, units }))
+    const entries = (more: object): RunEntry[] => [
+      { ...spec, spec: { ...spec.spec, stages: [told] } },
+      open,
+      charge('east'),
+      charge('north'),
+      close({
+        reports: reports.map((each) => ({ ...each, integers })),
+        coefficients: coefficients(weighed, told),
+        privateLoss: -0.5,
+        ...more,
+      }),
+    ]
+    // Sixteen steps of 0.5, half the clip for a unit that was clipped, over 40 expected units.
+    expect(codeOf(...entries({ clippedShare: 0.4 }))).toBe('verified')
+    expect(codeOf(...entries({ clippedShare: 0.4 * (1 + 2 ** -52) }))).toBe('wrong_update')
     expect(codeOf(...entries({}))).toBe('wrong_update')
   })
 })

@@ -3,8 +3,8 @@ import { reportLength, stageOf } from '../zo/schedule.ts'
 import { coefficients } from '../zo/update.ts'
 import { hashOf } from './canonical.ts'
 import { LedgerError } from './chain.ts'
-import { privateLossOf } from './private-loss.ts'
 import type { RunRecord } from './record.ts'
+import { toldOf } from './told.ts'
 
 type Close = Extract<RunRecord, { type: 'close' }>
 type Charge = Extract<RunRecord, { type: 'charge' }>
@@ -12,7 +12,7 @@ type Spec = Extract<RunRecord, { type: 'spec' }>
 
 /**
  * What the records of a run must keep to, beside their chain: every released report has its own charge before it, for its round and
- * dataset, no report is counted twice, every charge is its stage's mechanism, and the coefficients and the private loss follow from the integers.
+ * dataset, no report is counted twice, every charge is its stage's mechanism, and the coefficients, the private loss and the share of clipped units follow from the integers.
  * The trained state is checked by `replay` of `shared/zo`.
  * @param records the whole log, from its first record
  * @throws LedgerError `not_a_record` without a spec at the head, `uncharged_report`, `wrong_update`
@@ -54,8 +54,9 @@ function checkClose(close: Close, log: { first: Spec; charges: Map<string, Charg
   const weighed = weighedReports(close, spec)
   const expected = coefficients(weighed, stage, spec.aggregation)
   const isSame = expected.length === close.coefficients.length && expected.every((c, k) => c === close.coefficients[k])
-  const { privateLoss } = privateLossOf(spec, stage, weighed)
-  if (!isSame || privateLoss !== close.privateLoss) throw new LedgerError('wrong_update', close.seq)
+  const { privateLoss, clippedShare } = toldOf(spec, stage, weighed)
+  const isTold = privateLoss === close.privateLoss && clippedShare === close.clippedShare
+  if (!isSame || !isTold) throw new LedgerError('wrong_update', close.seq)
 }
 
 function weighedReports({ reports, seq }: Close, { datasets }: Spec['spec']): { integers: number[]; units: number }[] {

@@ -4,7 +4,6 @@ import {
   type Clipping,
   clipJoint,
   clipPerDirection,
-  decodeLoss,
   GRID_STEPS_MAX,
   laplaceScale,
   meanDifferences,
@@ -172,6 +171,10 @@ describe('clipJoint', () => {
     [{ clip: 1, grid: 0.1, lossShare: 0.5, lossBound: 1 }],
     [{ clip: 1, grid: 0.1, lossShare: 1, lossBound: 1, loss: 1 }],
     [{ clip: 1, grid: 0.1, lossShare: 0.5, lossBound: 0, loss: 1 }],
+    [{ clip: 1, grid: 0.1, clipShare: 0 }],
+    [{ clip: 1, grid: 0.1, clipShare: 1 }],
+    [{ clip: 1, grid: 0.1, clipShare: 0.8, lossShare: 0.6, lossBound: 1, loss: 1 }],
+    [{ clip: 1, grid: 0.1, norm: 'l1', clipShare: 0.5, lossShare: 0.5, lossBound: 1, loss: 1 }],
   ])('refuses %j', (options) => {
     // biome-ignore lint/suspicious/noExplicitAny: options that the types refuse too
     expect(() => clipJoint(Float64Array.of(1), options as any)).toThrow(code('invalid_clipping'))
@@ -253,6 +256,49 @@ describe('both ways to clip, in both norms', () => {
         expect(norm === 'l1' ? withinExactlyL1(vector, grid) : withinExactly(vector, grid, divisor)).toBe(true)
       }),
       { numRuns: 5000 },
+    )
+  })
+
+  test('property: with clipped units told as well, the whole vector and the differences alone are within', () => {
+    const shares = fc
+      .tuple(fc.double({ min: 1e-9, max: 0.98, noNaN: true }), fc.double({ min: 1e-9, max: 0.98, noNaN: true }))
+      .filter(([loss, clipped]) => loss + clipped <= 0.99)
+    const square = (value: bigint) => value * value
+    const whole = (value: number) => {
+      const { mantissa, exponent } = exactDyadic(value)
+      return mantissa << BigInt(exponent + 1100)
+    }
+    fc.assert(
+      fc.property(
+        vectors,
+        grids,
+        clippings,
+        norms,
+        shares,
+        fc.option(adversarial),
+        (d, grid, clipping, norm, s, loss) => {
+          const [lossShare, clipShare] = s
+          const told = loss === null ? {} : { lossShare, lossBound: 2, loss }
+          const vector = clipOf[clipping](d, { ...grid, norm, clipShare, ...told })
+          expect(vector.length).toBe(d.length + (loss === null ? 1 : 2))
+          const divisor = clipping === 'joint' ? 1 : d.length
+          expect(norm === 'l1' ? withinExactlyL1(vector, grid) : withinExactly(vector, grid, divisor)).toBe(true)
+          const [one, ...rhos] = [1, clipShare, ...(loss === null ? [] : [lossShare])].map(whole) as [
+            bigint,
+            ...bigint[],
+          ]
+          const taken = rhos.reduce((sum, rho) => sum + (norm === 'l2' ? square(rho) : rho), 0n)
+          const rest = norm === 'l2' ? square(one) - taken : square(one - taken)
+          const alone = vector.subarray(0, d.length)
+          const length =
+            norm === 'l2'
+              ? alone.reduce((sum, v) => sum + square(BigInt(v)), 0n)
+              : square(alone.reduce((sum, v) => sum + BigInt(Math.abs(v)), 0n))
+          const count = BigInt(norm === 'l2' ? divisor : 1)
+          expect(length * count * square(whole(grid.grid) * one) <= square(whole(grid.clip)) * rest).toBe(true)
+        },
+      ),
+      { numRuns: 3000 },
     )
   })
 
@@ -477,52 +523,5 @@ describe('meanDifferences', () => {
   test('refuses no lines and unequal lines', () => {
     expect(() => meanDifferences([])).toThrow(code('invalid_vector'))
     expect(() => meanDifferences([Float64Array.of(1), Float64Array.of(1, 2)])).toThrow(code('invalid_vector'))
-  })
-})
-
-describe('decodeLoss', () => {
-  const options = { clip: 0.5, grid: 0.5 / 2 ** 20, lossShare: 0.3, lossBound: 4 }
-
-  test('gives the mean loss back, to a grid step per unit', () => {
-    const losses = [0.3, 1.7, 3.9, 2.2]
-    const sum = losses.reduce((all, loss) => all + clipJoint(Float64Array.of(0), { ...options, loss }).at(-1)!, 0)
-    expect(decodeLoss(sum, { ...options, expectedUnits: 4 })).toBeCloseTo(2.025, 4)
-  })
-
-  test.each([
-    ['joint', 'l1'],
-    ['joint', 'l2'],
-    ['per-direction', 'l1'],
-    ['per-direction', 'l2'],
-  ] as const)('%s, %s: unbiased up to a step for each unit, whatever the differences', (clipping, norm) => {
-    const directions = 9
-    const how = { ...options, clipping, norm, directions }
-    const many = Array.from({ length: 500 }, (_, i) => (i * 0.618 * 4) % 4)
-    const sum = many.reduce((all, loss, i) => {
-      const differences = new Float64Array(directions).fill(i % 2 === 0 ? 1e9 : -0.01)
-      return all + clipOf[clipping](differences, { ...options, norm, loss }).at(-1)!
-    }, 0)
-    const mean = many.reduce((all, loss) => all + loss, 0) / many.length
-    const length = sensitivity({ clipping, norm, directions, clip: options.clip })
-    const step = (options.grid * options.lossBound) / (options.lossShare * length)
-    const estimate = decodeLoss(sum, { ...how, expectedUnits: many.length })
-    // Toward zero, and one more step off where the whole vector had to be shortened.
-    expect(estimate).toBeLessThanOrEqual(mean + 1e-9)
-    expect(estimate).toBeGreaterThan(mean - 2 * step)
-    expect(decodeLoss(sum, { ...how, expectedUnits: 2 * many.length })).toBeCloseTo(estimate / 2, 12)
-  })
-
-  test('jointly in the L2 norm unless told otherwise, and clamps need the number of directions', () => {
-    const all = { ...options, expectedUnits: 4 }
-    expect(decodeLoss(1000, { ...all, directions: 16 })).toBe(decodeLoss(1000, all))
-    expect(decodeLoss(1000, { ...all, clipping: 'joint', norm: 'l1' })).toBe(decodeLoss(1000, all))
-    expect(decodeLoss(1000, { ...all, clipping: 'per-direction', directions: 16 })).toBe(4 * decodeLoss(1000, all))
-    const without = { ...all, clipping: 'per-direction' } as unknown as typeof all
-    expect(() => decodeLoss(1000, without)).toThrow(code('invalid_vector'))
-  })
-
-  test('refuses bad sums and no units', () => {
-    expect(() => decodeLoss(Number.NaN, { ...options, expectedUnits: 4 })).toThrow(code('invalid_vector'))
-    expect(() => decodeLoss(1, { ...options, expectedUnits: 0 })).toThrow(code('invalid_vector'))
   })
 })

@@ -31,15 +31,21 @@ export interface LossCoordinate {
   readonly lossBound: number
 }
 
+/** The extra coordinate for the share of clipped units: whether this one was. */
+export interface ClippedCoordinate {
+  /** rho in (0,1), as `lossShare`. */
+  readonly clipShare: number
+}
+
 /** Largest clip in grid steps: squares then sum below 2^53, where double arithmetic on integers is exact. */
 export const GRID_STEPS_MAX = 2 ** 26
 
-const isPositive = (value: number) => Number.isFinite(value) && value > 0
+export const isPositive = (value: number) => Number.isFinite(value) && value > 0
 
 /** Far from overflow and underflow, so that every quotient below keeps its 53 bits. */
 const isScale = (value: number) => value >= 2 ** -500 && value <= 2 ** 500
 
-const validateGrid = ({ clip, grid }: Grid) => {
+export const validateGrid = ({ clip, grid }: Grid) => {
   if (!isScale(clip) || !isScale(grid) || clip < grid || clip / grid > GRID_STEPS_MAX) {
     throw new PrivacyError('invalid_clipping', 'clip and grid must be positive, with 1 to 2^26 grid steps in a clip')
   }
@@ -51,10 +57,23 @@ const validateDirections = (directions: number) => {
   }
 }
 
-const validateLoss = ({ lossShare, lossBound }: LossCoordinate) => {
+export const validateLoss = ({ lossShare, lossBound }: LossCoordinate) => {
   if (!(lossShare > 0 && lossShare < 1) || !isPositive(lossBound)) {
     throw new PrivacyError('invalid_clipping', 'the loss share must be between 0 and 1, the loss bound positive')
   }
+}
+
+/** The shares of the extra coordinates, in their order. @throws PrivacyError where they leave the differences nothing */
+export const sharesOf = (
+  { lossShare, clipShare }: Partial<LossCoordinate & ClippedCoordinate>,
+  norm: Norm,
+): number[] => {
+  const shares = [lossShare, clipShare].filter((share) => share !== undefined)
+  const taken = shares.reduce((sum, share) => sum + (norm === 'l2' ? share ** 2 : share), 0)
+  if (shares.some((share) => !(share > 0 && share < 1)) || !(shares.length < 2 || taken < 1 - 2 ** -40)) {
+    throw new PrivacyError('invalid_clipping', 'the shares of loss and clipped units leave the differences nothing')
+  }
+  return shares
 }
 
 const validateBound = ({ clipping, norm }: { clipping: Clipping; norm: Norm }) => {
@@ -85,12 +104,14 @@ const squareBound = ({ clip, grid }: Grid, of: Fraction): number => {
 const squaredSensitivity = (clipping: Clipping, norm: Norm, directions: number) =>
   over(clipping === 'per-direction' && norm === 'l2' ? directions : 1)
 
-/** The squared length that a loss leaves to the differences: 1 - rho^2 or (1 - rho)^2 of the double rho, exactly. */
-const squaredRest = (lossShare: number | undefined, norm: Norm): Fraction => {
-  if (lossShare === undefined) return over(1)
-  const { mantissa, exponent } = exactDyadic(lossShare)
-  const one = shiftLeft(1n, -exponent)
-  return { numerator: norm === 'l2' ? one ** 2n - mantissa ** 2n : (one - mantissa) ** 2n, denominator: one ** 2n }
+/** The squared length that shares leave to the differences: 1 - sum rho^2 or (1 - sum rho)^2 of the doubles rho, exactly. */
+const squaredRest = (shares: readonly number[], norm: Norm): Fraction => {
+  const dyadics = shares.map(exactDyadic)
+  const places = Math.max(0, ...dyadics.map(({ exponent }) => -exponent))
+  const one = shiftLeft(1n, places)
+  const parts = dyadics.map(({ mantissa, exponent }) => shiftLeft(mantissa, places + exponent))
+  const taken = parts.reduce((sum, part) => sum + (norm === 'l2' ? part ** 2n : part), 0n)
+  return { numerator: norm === 'l2' ? one ** 2n - taken : (one - taken) ** 2n, denominator: one ** 2n }
 }
 
 /** Integers, exact below 2^53. */
@@ -120,12 +141,15 @@ interface Hold extends Grid {
   readonly rest: Fraction
 }
 
-/** Writes trunc(A/g) for A = D/K scaled down to a length of `limit`; D finite, of any magnitude. */
-const writeJoint = (out: Int32Array, differences: Float64Array, hold: Hold) => {
+/**
+ * Writes trunc(A/g) for A = D/K scaled down to a length of `limit`; D finite, of any magnitude.
+ * @returns 1 where it was longer, else 0
+ */
+const writeJoint = (out: Int32Array, differences: Float64Array, hold: Hold): number => {
   const { norm, grid, limit } = hold
   const count = differences.length
   const largest = differences.reduce((max, d) => Math.max(max, Math.abs(d)), 0)
-  if (largest === 0) return
+  if (largest === 0) return 0
   const length = relativeLength(differences, largest, norm)
   const within = (largest / count) * length <= limit
   for (let k = 0; k < count; k++) {
@@ -133,10 +157,14 @@ const writeJoint = (out: Int32Array, differences: Float64Array, hold: Hold) => {
     out[k] = Math.trunc(within ? d / count / grid : (d / largest / length) * (limit / grid))
   }
   shrinkWithin(out, norm, squareBound(hold, hold.rest))
+  return within ? 0 : 1
 }
 
-/** Writes trunc(A/g) for A = D/K with each |D| clamped to `limit`; D finite, of any magnitude. */
-const writeClamped = (out: Int32Array, differences: Float64Array, hold: Hold) => {
+/**
+ * Writes trunc(A/g) for A = D/K with each |D| clamped to `limit`; D finite, of any magnitude.
+ * @returns the share of entries that were beyond it
+ */
+const writeClamped = (out: Int32Array, differences: Float64Array, hold: Hold): number => {
   const { grid, limit, rest } = hold
   const count = differences.length
   const entry = { ...rest, denominator: rest.denominator * BigInt(count) ** 2n }
@@ -146,6 +174,7 @@ const writeClamped = (out: Int32Array, differences: Float64Array, hold: Hold) =>
     const clamped = Math.min(Math.max(differences[k]!, -limit), limit)
     out[k] = Math.min(Math.max(Math.trunc(clamped / count / grid), -reach), reach)
   }
+  return differences.reduce((beyond, d) => beyond + (Math.abs(d) > limit ? 1 : 0), 0) / count
 }
 
 const allFinite = (differences: Float64Array) => {
@@ -154,10 +183,11 @@ const allFinite = (differences: Float64Array) => {
 }
 
 /** What clipping asks for: a loss comes with its share and its bound, or not at all. */
-export type ClipOptions = Grid & {
-  /** `l2` if absent. */
-  readonly norm?: Norm
-} & ((LossCoordinate & { readonly loss: number }) | { readonly lossShare?: never; readonly loss?: never })
+export type ClipOptions = Grid &
+  Partial<ClippedCoordinate> & {
+    /** `l2` if absent. */
+    readonly norm?: Norm
+  } & ((LossCoordinate & { readonly loss: number }) | { readonly lossShare?: never; readonly loss?: never })
 
 const validateOptions = (clipping: Clipping, options: ClipOptions) => {
   validateGrid(options)
@@ -166,6 +196,7 @@ const validateOptions = (clipping: Clipping, options: ClipOptions) => {
     throw new PrivacyError('invalid_clipping', 'a loss comes with its share and bound, or not at all')
   }
   if (options.lossShare !== undefined) validateLoss(options)
+  sharesOf(options, options.norm ?? 'l2')
 }
 
 const lossSteps = (options: LossCoordinate & { loss: number; grid: number }, length: number) => {
@@ -174,10 +205,11 @@ const lossSteps = (options: LossCoordinate & { loss: number; grid: number }, len
   return Math.trunc(part * lossShare * (length / grid))
 }
 
-const holdOf = ({ clip, grid, norm = 'l2', lossShare }: ClipOptions): Hold => {
-  const share = lossShare ?? 0
-  const limit = clip * (norm === 'l2' ? Math.sqrt(1 - share ** 2) : 1 - share)
-  return { clip, grid, norm, limit, rest: squaredRest(lossShare, norm) }
+const holdOf = ({ clip, grid, norm = 'l2', ...extras }: ClipOptions): Hold => {
+  const shares = sharesOf(extras, norm)
+  const taken = shares.reduce((sum, share) => sum + (norm === 'l2' ? share ** 2 : share), 0)
+  const limit = clip * (norm === 'l2' ? Math.sqrt(1 - taken) : 1 - taken)
+  return { clip, grid, norm, limit, rest: squaredRest(shares, norm) }
 }
 
 /**
@@ -187,25 +219,27 @@ const holdOf = ({ clip, grid, norm = 'l2', lossShare }: ClipOptions): Hold => {
  */
 export const clipWith = (clipping: Clipping, differences: Float64Array, options: ClipOptions): Int32Array => {
   validateOptions(clipping, options)
-  const { clip, lossShare, norm = 'l2' } = options
+  const { clip, grid, clipShare, norm = 'l2' } = options
   const directions = differences.length
-  const vector = new Int32Array(directions + (lossShare === undefined ? 0 : 1))
+  const vector = new Int32Array(directions + sharesOf(options, norm).length)
   if (!allFinite(differences) || !Number.isFinite(options.loss ?? 0)) return vector
   const write = clipping === 'joint' ? writeJoint : writeClamped
-  write(vector.subarray(0, directions), differences, holdOf(options))
-  if (options.lossShare !== undefined) {
-    vector[directions] = lossSteps(options, sensitivity({ clipping, clip, directions, norm }))
-  }
+  const clipped = write(vector.subarray(0, directions), differences, holdOf(options))
+  const length = sensitivity({ clipping, clip, directions, norm })
+  if (options.lossShare !== undefined) vector[directions] = lossSteps(options, length)
+  if (clipShare !== undefined) vector[vector.length - 1] = Math.trunc(clipped * clipShare * (length / grid))
   return shrinkWithin(vector, norm, squareBound(options, squaredSensitivity(clipping, norm, directions)))
 }
 
 /**
  * Joint clipping (DP-AggZO): A = D/K, scaled down to a length of at most c, then trunc(A/g) toward zero. One non-finite
- * entry (or loss) makes the whole vector zero. With a loss, the last coordinate is
+ * entry (or loss) makes the whole vector zero. With a loss, the next coordinate is
  * trunc(rho c clamp(loss, 0, B)/(B g)), and A is scaled down to c sqrt(1 - rho^2) in the L2 norm, c (1 - rho) in the L1 norm.
+ * With a share for clipped units, the last is trunc(rho' c / g) where A was scaled down, else 0, and rho'^2 or rho' is taken
+ * off in the same way.
  *
  * @param differences the K finite differences D of one unit
- * @returns K integers (K + 1 with a loss) of length at most c/g exactly, so S = c by adding or removing a unit
+ * @returns K integers, and one for each extra coordinate, of length at most c/g exactly, so S = c by adding or removing a unit
  * @throws PrivacyError `invalid_clipping`, `invalid_vector`
  */
 export const clipJoint = (differences: Float64Array, options: ClipOptions): Int32Array =>
@@ -213,12 +247,12 @@ export const clipJoint = (differences: Float64Array, options: ClipOptions): Int3
 
 /**
  * Per-direction clipping (DP-ZOSO, DPZero, DP-ZO): each |D| clamped to c, A = D/K, then trunc(A/g) toward zero. One
- * non-finite entry (or loss) makes the whole vector zero. With a loss, the last coordinate is
+ * non-finite entry (or loss) makes the whole vector zero. With a loss, the next coordinate is
  * trunc(rho S clamp(loss, 0, B)/(B g)), and D is clamped to c sqrt(1 - rho^2) in the L2 norm, c (1 - rho) in the L1
- * norm.
+ * norm. With a share for clipped units, the last is trunc(rho' S / g) times the share of entries that were clamped.
  *
  * @param differences the K finite differences D of one unit
- * @returns K integers (K + 1 with a loss), those of the differences each with v^2 <= (c/(K g))^2 exactly, and all of
+ * @returns K integers and one for each extra coordinate, those of the differences each with v^2 <= (c/(K g))^2 exactly, and all of
  *   length at most S/g exactly: S = c / sqrt(K) in the L2 norm, S = c in the L1 norm, by adding or removing a unit
  * @throws PrivacyError `invalid_clipping`, `invalid_vector`
  */
@@ -282,32 +316,4 @@ export const meanDifferences = (lines: readonly Float64Array[]): Float64Array =>
     throw new PrivacyError('invalid_vector', 'a unit needs lines, all with the same number of directions')
   }
   return first.map((_, k) => lines.reduce((sum, line) => sum + line[k]!, 0) / lines.length)
-}
-
-/** How the vectors were clipped: jointly in the L2 norm if absent. Only clamps need the number of directions. */
-export type Clipped = { readonly norm?: Norm } & (
-  | { readonly clipping?: 'joint'; readonly directions?: number }
-  | { readonly clipping: Clipping; readonly directions: number }
-)
-
-/**
- * Estimate of the mean loss from the loss coordinate's integers, summed over data sets: unbiased up to the clamp and
- * up to one grid step per unit, and as noisy as the mechanism made it (it can fall below 0).
- * @param sumOfIntegers sum of the last coordinate of all reports of a round
- * @param options as given to clipping; `expectedUnits` is the sum over data sets of rate times declared units, q N
- * @throws PrivacyError `invalid_clipping`, `invalid_vector`
- */
-export const decodeLoss = (
-  sumOfIntegers: number,
-  options: Grid & LossCoordinate & Clipped & { expectedUnits: number },
-): number => {
-  validateGrid(options)
-  validateLoss(options)
-  if (!Number.isFinite(sumOfIntegers) || !isPositive(options.expectedUnits)) {
-    throw new PrivacyError('invalid_vector', 'a finite sum and a positive number of expected units are needed')
-  }
-  const { clip, clipping = 'joint', directions = clipping === 'joint' ? 1 : 0, norm = 'l2' } = options
-  const { grid, lossShare, lossBound, expectedUnits } = options
-  const length = sensitivity({ clipping, clip, directions, norm })
-  return (((sumOfIntegers * grid) / (lossShare * length)) * lossBound) / expectedUnits
 }

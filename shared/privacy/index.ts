@@ -13,11 +13,9 @@ export {
 } from './calibration.ts'
 export {
   type ClipOptions,
-  type Clipped,
   type Clipping,
   clipJoint,
   clipPerDirection,
-  decodeLoss,
   GRID_STEPS_MAX,
   type Grid,
   type LossCoordinate,
@@ -61,6 +59,7 @@ export {
   type EpsilonBounds,
   epsilonBounds,
 } from './pld/bounds.ts'
+export { type Clipped, decodeClipped, decodeLoss } from './progress.ts'
 export { calibratePure, pureEpsilon } from './pure.ts'
 export type { RandomBytes } from './randomness.ts'
 export { addRounds, type Epsilon, epsilonFromRdp, RDP_ORDERS, ROUNDING_SLACK, rdpCurve } from './rdp.ts'

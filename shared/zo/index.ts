@@ -49,7 +49,15 @@ export {
   replay,
   replayStart,
 } from './replay.ts'
-export { type RoundInStage, reportLength, type Stage, spaceOfStage, stageOf, totalRounds } from './schedule.ts'
+export {
+  type RoundInStage,
+  reportLength,
+  type Stage,
+  spaceOfStage,
+  stageOf,
+  tellsClipped,
+  totalRounds,
+} from './schedule.ts'
 export {
   type Distribution,
   directionScale,
@@ -76,5 +84,6 @@ export {
   type DatasetReport,
   fewestReports,
   MEAN,
+  middleOf,
   type StageUpdate,
 } from './update.ts'

@@ -9,7 +9,16 @@ import type { Distribution } from './space.ts'
 /** What a preset leaves to the plan (grid, noise) is not in here. */
 export type DraftStage = Pick<
   Stage,
-  'rounds' | 'learningRate' | 'radius' | 'directions' | 'clip' | 'samplingRate' | 'prox' | 'lossShare' | 'lossBound'
+  | 'rounds'
+  | 'learningRate'
+  | 'radius'
+  | 'directions'
+  | 'clip'
+  | 'samplingRate'
+  | 'prox'
+  | 'lossShare'
+  | 'lossBound'
+  | 'clipShare'
 >
 
 export interface Expansion {
@@ -36,6 +45,7 @@ interface Common {
   readonly clip?: number | undefined
   readonly lossShare?: number | undefined
   readonly lossBound?: number | undefined
+  readonly clipShare?: number | undefined
 }
 
 export interface DpZosoPreset extends Common {
@@ -207,6 +217,13 @@ function sotto(preset: SottoPreset): Expansion {
  * @throws PresetError where its numbers contradict each other
  */
 export function expandPreset(preset: Preset): Expansion {
+  const { clipShare } = preset
+  const expansion = expanded(preset)
+  if (clipShare === undefined) return expansion
+  return { ...expansion, stages: expansion.stages.map((stage) => ({ ...stage, clipShare })) }
+}
+
+function expanded(preset: Preset): Expansion {
   switch (preset.name) {
     case 'dp-zoso':
     case 'dp-zopo':

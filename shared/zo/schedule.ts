@@ -23,6 +23,8 @@ export interface Stage {
   readonly lossShare: number
   /** Largest loss that the private mean loss can show, in nats. */
   readonly lossBound: number
+  /** Share of the clip given to the share of clipped units; 0, the default, leaves it out of the report. */
+  readonly clipShare?: number
   /** mu of heavy-ball momentum, in [0, 1); 0, the default, for none. */
   readonly momentum?: number
   /** Whether the stage ends at the mean of its iterates, not at the last of them. */
@@ -66,7 +68,12 @@ export function spaceOfStage(spec: { readonly space: Space; readonly stages: rea
   return stage.space ?? spec.space
 }
 
-/** Length of a report: K integers, and one more where the private loss rides along. */
+/** Length of a report: K integers, one more where the private loss rides along, and one where the share of clipped units does. */
 export function reportLength(stage: Stage): number {
-  return stage.directions + (stage.lossShare > 0 ? 1 : 0)
+  return stage.directions + (stage.lossShare > 0 ? 1 : 0) + (tellsClipped(stage) ? 1 : 0)
+}
+
+/** Whether the last integer of a report is that of the share of clipped units. */
+export function tellsClipped({ clipShare = 0 }: Pick<Stage, 'clipShare'>): boolean {
+  return clipShare > 0
 }

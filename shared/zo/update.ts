@@ -73,12 +73,17 @@ function byDataset(
   stage: CoefficientStage,
   aggregation: Exclude<Aggregation, { rule: 'mean' }>,
 ): number[] {
-  const trim = aggregation.rule === 'median' ? Math.ceil(reports.length / 2) - 1 : aggregation.trim
   return Array.from({ length: stage.directions }, (_, k) => {
     const estimates = reports.map(({ integers, units }) => (stage.grid * integers[k]!) / (stage.samplingRate * units))
-    const middle = estimates.sort((a, b) => a - b).slice(trim, estimates.length - trim)
-    return middle.reduce((sum, value) => sum + value, 0) / middle.length
+    return middleOf(estimates, aggregation)
   })
+}
+
+/** The mean of the middle of some estimates, one of each dataset, as the rule leaves it. */
+export function middleOf(estimates: readonly number[], aggregation: Exclude<Aggregation, { rule: 'mean' }>): number {
+  const trim = aggregation.rule === 'median' ? Math.ceil(estimates.length / 2) - 1 : aggregation.trim
+  const middle = estimates.toSorted((a, b) => a - b).slice(trim, estimates.length - trim)
+  return middle.reduce((sum, value) => sum + value, 0) / middle.length
 }
 
 /** ghat_k over the root mean square of all; zeros stay zeros. */

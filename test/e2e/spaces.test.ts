@@ -81,7 +81,7 @@ describe('a run of a causal model', () => {
   afterAll(() => stage.close())
 
   const part = { learningRate: 0.01, radius: 0.01, directions: 2, clip: 0.5, samplingRate: 0.3 }
-  const own = { ...part, prox: 0.1, lossShare: 0.2, lossBound: 5, rounds: 2 }
+  const own = { ...part, prox: 0.1, lossShare: 0.2, lossBound: 5, clipShare: 0.1, rounds: 2 }
   const ofTwo = (space: RunRequest['space'], more: Partial<RunRequest> = {}) => ({ space, stages: [own, own], ...more })
 
   it.each<[string, Pick<RunRequest, 'space'> & Partial<RunRequest>]>([
@@ -117,6 +117,9 @@ describe('a run of a causal model', () => {
     const { records } = await auditRun(stage.client, run.id)
     const closes = records.filter((record) => record.type === 'close')
     expect(closes).toHaveLength(4)
+    expect(closes.map(({ clippedShare }) => clippedShare !== undefined)).toEqual(
+      run.spec.stages.flatMap(({ clipShare, rounds }) => Array(rounds).fill(clipShare > 0)),
+    )
     if (space.kind === 'pruned') expect(run.spec.stages.map(({ rounds }) => rounds)).toEqual([1, 3])
     const { state } = replay(run.spec, closes)
     expect(stateHash(state)).toBe(run.stateHash)

@@ -1,0 +1,53 @@
+import { type RunSpec, unitBoundOf } from '../api/spec.ts'
+import { decodeClipped, decodeLoss, normOf } from '../privacy/index.ts'
+import { reportLength, type Stage, tellsClipped } from '../zo/schedule.ts'
+import { middleOf } from '../zo/update.ts'
+
+interface Report {
+  /** Noised integers, `reportLength` of them. */
+  readonly integers: readonly number[]
+  /** Declared units of the dataset. */
+  readonly units: number
+}
+
+/**
+ * What the extra coordinates of a round's reports tell: the mean loss, in nats, and the share of clipped units. They follow the
+ * rule that aggregates the differences, so that a dataset which reports anything it likes moves them no further than those.
+ * @returns nothing for what the stage gives no share of the clip
+ */
+export function toldOf(
+  spec: RunSpec,
+  stage: Stage,
+  reports: readonly Report[],
+): { privateLoss?: number; clippedShare?: number } {
+  const { mechanism, clipping } = unitBoundOf(spec)
+  const how = { ...stage, clipping, norm: normOf(mechanism) }
+  const { lossShare, clipShare = 0 } = stage
+  const last = reportLength(stage) - 1
+  const told = (coordinate: number, decode: (sum: number, expectedUnits: number) => number) =>
+    aggregated(spec, reports, (some) => {
+      const sum = some.reduce((total, { integers }) => total + integers[coordinate]!, 0)
+      return decode(sum, stage.samplingRate * some.reduce((total, { units }) => total + units, 0))
+    })
+  return {
+    ...(lossShare > 0 && {
+      privateLoss: told(stage.directions, (sum, expectedUnits) => decodeLoss(sum, { ...how, expectedUnits })),
+    }),
+    ...(tellsClipped(stage) && {
+      clippedShare: told(last, (sum, expectedUnits) => decodeClipped(sum, { ...how, clipShare, expectedUnits })),
+    }),
+  }
+}
+
+/** All reports together, or the middle of what each alone says. */
+function aggregated(
+  { aggregation }: Pick<RunSpec, 'aggregation'>,
+  reports: readonly Report[],
+  estimate: (some: readonly Report[]) => number,
+): number {
+  if (aggregation.rule === 'mean') return estimate(reports)
+  return middleOf(
+    reports.map((report) => estimate([report])),
+    aggregation,
+  )
+}
