@@ -36,23 +36,29 @@ const survival = (z: number): number => {
   return z > 0 ? tail : 1 - tail
 }
 
-/** p-value of the chi-square test of counts against probabilities; bins expected below 10 are merged. */
+/** What can not happen is not merged with what can. */
+const NEVER = 1e-9
+
+/** p-value of the chi-square test of counts against probabilities; bins expected below 10 are merged, the last ones too. */
 const chiSquareP = (counts: number[], probabilities: number[]) => {
   const total = counts.reduce((sum, count) => sum + count, 0)
-  let statistic = 0
-  let bins = 0
-  let expected = 0
-  let seen = 0
+  const bins: { expected: number; seen: number }[] = []
+  let open = { expected: 0, seen: 0 }
   counts.forEach((count, i) => {
-    expected += probabilities[i]! * total
-    seen += count
-    if (expected < 10 && i < counts.length - 1) return
-    statistic += (seen - expected) ** 2 / expected
-    bins++
-    expected = 0
-    seen = 0
+    open = { expected: open.expected + probabilities[i]! * total, seen: open.seen + count }
+    if (open.expected < 10) return
+    bins.push(open)
+    open = { expected: 0, seen: 0 }
   })
-  return upperGamma((bins - 1) / 2, statistic / 2)
+  const last = bins.at(-1)
+  if (last && open.expected > NEVER) {
+    last.expected += open.expected
+    last.seen += open.seen
+  } else bins.push(open)
+  const statistic = bins.reduce((sum, { expected, seen }) => {
+    return expected === 0 && seen === 0 ? sum : sum + (seen - expected) ** 2 / expected
+  }, 0)
+  return upperGamma((bins.length - 1) / 2, statistic / 2)
 }
 
 const DRAWS = 100_000
