@@ -1,5 +1,5 @@
 import { DurableObject, env } from 'cloudflare:workers'
-import { type LogLine, makeApp, type Ringing, type Services } from '../api/index.ts'
+import { type LogLine, makeApp, type Ringing } from '../api/index.ts'
 import { DatasetActor } from '../dataset/index.ts'
 import { Directory } from '../directory/index.ts'
 import { openS3Store } from '../objects/s3.ts'
@@ -85,7 +85,7 @@ abstract class ActorObject<T extends object> extends DurableObject implements Ca
 /** Alarm of a run that has none of its own while something is under way: it goes on even where nobody asks again. */
 const WATCHDOG_MS = 30_000
 /** Calls that begin no work. */
-const READING = new Set(['describe', 'records', 'updates', 'heldLease', 'idle'])
+const READING: ReadonlySet<string> = new Set<keyof Run>(['describe', 'records', 'updates', 'heldLease', 'idle'])
 
 export class RunObject extends ActorObject<Run> {
   protected override async open(): Promise<Run> {
@@ -155,8 +155,9 @@ const bell: Ringing = {
 
 let app: ReturnType<typeof makeApp> | undefined
 
-function appOfThisIsolate(): ReturnType<typeof makeApp> {
-  const services: Services = {
+/** Made at the first request of the isolate, once its settings are whole. @throws SettingsError */
+function openApp(): ReturnType<typeof makeApp> {
+  return makeApp({
     directory: directoryOf(),
     datasets: { get: async (id) => datasetOf(id) },
     runs: { get: async (id) => runOf(id) },
@@ -165,15 +166,14 @@ function appOfThisIsolate(): ReturnType<typeof makeApp> {
     now,
     random,
     log,
-  }
-  app ??= makeApp(services)
-  return app
+  })
 }
 
 export default {
   async fetch(request: Request): Promise<Response> {
     try {
-      return await appOfThisIsolate().fetch(request)
+      app ??= openApp()
+      return await app.fetch(request)
     } catch (error) {
       if (!(error instanceof SettingsError)) throw error
       // The operator sees why in the log; the caller learns that it is not the caller's fault.
