@@ -1,12 +1,11 @@
 import { expect, it } from 'vitest'
 import type { Remote } from '../../coordinator/api/index.ts'
 import type { DatasetActor } from '../../coordinator/dataset/index.ts'
-import { planRun, type Run } from '../../coordinator/run/index.ts'
-import type { Lease, Report, RunSpec } from '../../shared/api/index.ts'
-import { replayStart, reportLength, stageOf, stateHash } from '../../shared/zo/index.ts'
+import type { Run } from '../../coordinator/run/index.ts'
+import type { Lease } from '../../shared/api/index.ts'
 import { type AuditedLog, auditLog } from '../rehearsal/audit.ts'
-import { parseRequest, smallRequest } from '../rehearsal/request.ts'
-import { Signer } from '../rehearsal/worker.ts'
+import { smallSpec } from '../rehearsal/request.ts'
+import { type Player, playerOf, repeatableReport } from '../rehearsal/worker.ts'
 
 /** How an actor may lose its memory: told beforehand, or in the middle of what it does. */
 export type Loss = 'evicted' | 'aborted'
@@ -40,27 +39,10 @@ const REQUEST = {
 /** Of the state that a run of this spec and these reports ends with, wherever it is computed. */
 const STATE_HASH = '73ee6d4bc75bd60c9aa4b910922ab77eed225164d6f9e3dc9eceb5fd76a7bf56'
 
-interface Player {
-  readonly id: string
-  readonly dataset: string
-  readonly publicKey: string
-  readonly signer: Signer
-}
-
-async function playerOf(dataset: string): Promise<Player> {
-  const signer = await Signer.create()
-  return { id: `worker-${dataset}`, dataset, publicKey: signer.publicKey, signer }
-}
-
 /** What an actor is told of a worker. */
 const callerOf = ({ id, dataset, publicKey }: Player) => ({ id, dataset, publicKey })
 
-function specFor(stage: ActorStage, change: object = {}): RunSpec {
-  const ids = [...stage.datasets]
-  const asked = parseRequest(smallRequest({ model: 'a'.repeat(64), datasets: ids, ...REQUEST, ...change }))
-  const datasets = ids.map((id) => ({ id, units: 1000, unit: 'record' as const }))
-  return planRun(asked, { datasets, seed: '0123456789abcdef' }).spec
-}
+const specFor = ({ datasets }: ActorStage, change: object = {}) => smallSpec(datasets, { ...REQUEST, ...change })
 
 async function register(stage: ActorStage, epsilon = 20): Promise<void> {
   for (const id of stage.datasets) {
@@ -69,22 +51,15 @@ async function register(stage: ActorStage, epsilon = 20): Promise<void> {
   }
 }
 
-/** A signed report whose integers follow from the lease, and so are the same at every try. */
-async function reportFor(stage: ActorStage, player: Player, lease: Lease, shift = 0): Promise<Report> {
-  const facts = (await stage.run().describe())!
-  const length = reportLength(stageOf(facts.spec.stages, lease.round).stage)
-  const integers = Array.from({ length }, (_, k) => (lease.round + 1) * 1000 + k * 7 + shift)
-  const { id, run, specHash, dataset, round } = lease
-  const hash = facts.stateHash ?? stateHash(replayStart(facts.spec).state)
-  return await player.signer.sign({ run, specHash, lease: id, dataset, round, stateHash: hash, integers })
-}
+const reportFor = async (stage: ActorStage, player: Player, lease: Lease, shift = 0) =>
+  repeatableReport((await stage.run().describe())!, player, lease, shift)
 
 /** Something that happens between two steps of a run. */
 type Between = (stage: ActorStage) => Promise<void>
 
 /** A whole run; `between` is called before its first step and after each. @returns the number of steps */
 async function wholeRun(stage: ActorStage, between: (step: number) => Promise<void>): Promise<number> {
-  const players = await Promise.all(stage.datasets.map(playerOf))
+  const players = await Promise.all(stage.datasets.map((id) => playerOf(`worker-${id}`, id)))
   let steps = 0
   const step = async <T>(work: () => T): Promise<Awaited<T>> => {
     await between(steps++)
@@ -159,7 +134,7 @@ export function actorContract(open: () => Promise<ActorStage>): void {
     const stage = await open()
     await register(stage)
     await stage.run().create(stage.runId, specFor(stage))
-    const player = await playerOf(stage.datasets[0])
+    const player = await playerOf('worker', stage.datasets[0])
     const lease = (await stage.run().takeLease(callerOf(player)))!
     const report = await reportFor(stage, player, lease)
     await stage.run().report(callerOf(player), lease.id, report)
@@ -176,7 +151,7 @@ export function actorContract(open: () => Promise<ActorStage>): void {
     const stage = await open()
     await register(stage)
     await stage.run().create(stage.runId, specFor(stage, { leaseSeconds: LEASE_SECONDS }))
-    const player = await playerOf(stage.datasets[0])
+    const player = await playerOf('worker', stage.datasets[0])
     const first = (await stage.run().takeLease(callerOf(player)))!
     await stage.lose('aborted')
     await stage.pass(LEASE_SECONDS * 1000 + 100)

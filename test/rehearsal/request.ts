@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { z } from 'zod'
-import { type ModelManifest, type runRequestSchema, runRequestSchema as schema } from '../../shared/api/index.ts'
+import { planRun } from '../../coordinator/run/index.ts'
+import {
+  type ModelManifest,
+  type RunSpec,
+  type runRequestSchema,
+  runRequestSchema as schema,
+} from '../../shared/api/index.ts'
 
 type Request = z.input<typeof runRequestSchema>
 
@@ -38,6 +44,13 @@ export function smallRequest(wanted: { model: string; datasets: string[] } & Par
     budget: { epsilon: 4, delta: 1e-5 },
     ...wanted,
   }
+}
+
+/** The spec of a small run over datasets of a thousand records each. */
+export function smallSpec(ids: readonly string[], change: Partial<Request> = {}): RunSpec {
+  const asked = parseRequest(smallRequest({ model: 'a'.repeat(64), datasets: [...ids], ...change }))
+  const datasets = ids.map((id) => ({ id, units: 1000, unit: 'record' as const }))
+  return planRun(asked, { datasets, seed: '0123456789abcdef' }).spec
 }
 
 export const parseRequest = (request: Request) => schema.parse(request)

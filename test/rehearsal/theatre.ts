@@ -1,13 +1,14 @@
 import { DatasetActor } from '../../coordinator/dataset/index.ts'
 import { NodeStorage } from '../../coordinator/hosts/node-storage.ts'
 import { type ObjectStore, StoreError } from '../../coordinator/objects/index.ts'
-import { planRun, Run, type RunPorts } from '../../coordinator/run/index.ts'
+import { Run, type RunPorts } from '../../coordinator/run/index.ts'
 import { type ActorStorage, StorageError } from '../../coordinator/storage/index.ts'
 import type { Lease, Report, RunSpec } from '../../shared/api/index.ts'
-import { replayStart, reportLength, stageOf, stateHash } from '../../shared/zo/index.ts'
 import { type AuditedLog, readTexts } from './audit.ts'
-import { parseRequest, smallRequest } from './request.ts'
-import { Signer } from './worker.ts'
+import { type smallRequest, smallSpec } from './request.ts'
+import { type Player, playerOf, repeatableReport } from './worker.ts'
+
+export type { Player }
 
 /** One write that goes wrong: it never happened, or it happened and was reported as failed. */
 export interface Mishap {
@@ -95,13 +96,6 @@ export class MemoryStore implements ObjectStore {
   }
 }
 
-export interface Player {
-  readonly id: string
-  readonly dataset: string
-  readonly publicKey: string
-  readonly signer: Signer
-}
-
 /** A run with its datasets, clock, alarms and store in the test's hands. */
 export class Theatre {
   readonly stagehand = new Stagehand()
@@ -174,10 +168,7 @@ export class Theatre {
   }
 
   spec(request: Partial<Parameters<typeof smallRequest>[0]> = {}): RunSpec {
-    const ids = [...this.#datasets.keys()]
-    const asked = parseRequest(smallRequest({ model: 'a'.repeat(64), datasets: ids, ...request }))
-    const datasets = ids.map((id) => ({ id, units: 1000, unit: 'record' as const }))
-    return planRun(asked, { datasets, seed: '0123456789abcdef' }).spec
+    return smallSpec([...this.#datasets.keys()], request)
   }
 
   /** Moves the clock, and fires the alarm where it was asked for. */
@@ -189,20 +180,13 @@ export class Theatre {
     await this.run.idle()
   }
 
-  async player(id: string, dataset: string): Promise<Player> {
-    const signer = await Signer.create()
-    return { id, dataset, publicKey: signer.publicKey, signer }
+  player(id: string, dataset: string): Promise<Player> {
+    return playerOf(id, dataset)
   }
 
   /** A signed report whose integers follow from the lease, and so are the same at every try. */
   async reportFor(player: Player, lease: Lease, shift = 0): Promise<Report> {
-    const facts = (await this.run.describe())!
-    const { stage } = stageOf(facts.spec.stages, lease.round)
-    const length = reportLength(stage)
-    const integers = Array.from({ length }, (_, k) => (lease.round + 1) * 1000 + k * 7 + lease.attempt + shift)
-    const { id, run, specHash, dataset, round } = lease
-    const hash = facts.stateHash ?? stateHash(replayStart(facts.spec).state)
-    return await player.signer.sign({ run, specHash, lease: id, dataset, round, stateHash: hash, integers })
+    return await repeatableReport((await this.run.describe())!, player, lease, shift)
   }
 
   /** Leases, reports, and lets the run do what follows. */

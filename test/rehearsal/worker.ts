@@ -1,6 +1,6 @@
 import { randomInt, type webcrypto } from 'node:crypto'
-import { type Lease, type Report, reportBytes, type UnsignedReport } from '../../shared/api/index.ts'
-import { replayStart, stateHash } from '../../shared/zo/index.ts'
+import { type Lease, type Report, type Run, reportBytes, type UnsignedReport } from '../../shared/api/index.ts'
+import { replayStart, reportLength, stageOf, stateHash } from '../../shared/zo/index.ts'
 import type { Answer, Client } from './client.ts'
 
 const toBase64 = (bytes: ArrayBuffer) => Buffer.from(bytes).toString('base64')
@@ -24,6 +24,36 @@ export class Signer {
   async sign(report: UnsignedReport): Promise<Report> {
     return { ...report, signature: toBase64(await crypto.subtle.sign('Ed25519', this.#key, reportBytes(report))) }
   }
+}
+
+/** A worker as a run's actor is told of it, with what it signs by. */
+export interface Player {
+  readonly id: string
+  readonly dataset: string
+  readonly publicKey: string
+  readonly signer: Signer
+}
+
+export async function playerOf(id: string, dataset: string): Promise<Player> {
+  const signer = await Signer.create()
+  return { id, dataset, publicKey: signer.publicKey, signer }
+}
+
+/** What a report needs to know of a run. */
+type Reported = Pick<Run, 'spec' | 'stateHash'>
+
+/** A signed report of made-up integers for a lease. */
+async function signedReport(facts: Reported, signer: Signer, lease: Lease, integers: number[]): Promise<Report> {
+  const { id, run, specHash, dataset, round } = lease
+  const hash = facts.stateHash ?? stateHash(replayStart(facts.spec).state)
+  return await signer.sign({ run, specHash, lease: id, dataset, round, stateHash: hash, integers })
+}
+
+/** A signed report whose integers follow from the lease, and so are the same at every try. */
+export function repeatableReport(facts: Reported, { signer }: Player, lease: Lease, shift = 0): Promise<Report> {
+  const length = reportLength(stageOf(facts.spec.stages, lease.round).stage)
+  const integers = Array.from({ length }, (_, k) => (lease.round + 1) * 1000 + k * 7 + lease.attempt + shift)
+  return signedReport(facts, signer, lease, integers)
 }
 
 /** A worker that evaluates nothing: it leases, and reports made-up integers. */
@@ -63,10 +93,8 @@ export class FakeWorker {
 
   /** A signed report of made-up integers for a lease. */
   async report(lease: Lease, integers: number[]): Promise<Report> {
-    const { id, run, specHash, dataset, round } = lease
-    const { body } = await this.client.get(`/v1/runs/${run}`)
-    const hash = body.stateHash ?? stateHash(replayStart(body.spec).state)
-    return await this.signer.sign({ run, specHash, lease: id, dataset, round, stateHash: hash, integers })
+    const { body } = await this.client.get(`/v1/runs/${lease.run}`)
+    return await signedReport(body, this.signer, lease, integers)
   }
 
   async send(lease: Lease, integers: number[]): Promise<Answer> {

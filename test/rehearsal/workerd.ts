@@ -10,12 +10,13 @@ import type { S3Options } from '../../coordinator/objects/index.ts'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** Any 32 characters: the operator's own. */
 const ADMIN_TOKEN = 'sotto_admin_of_a_rehearsal_0123456789'
-const OBJECTS = ['RunObject', 'DatasetObject', 'DirectoryObject', 'BellObject']
+/** Classes of the objects by the names that `wrangler.toml` binds them to. */
+const OBJECTS = { RUNS: 'RunObject', DATASETS: 'DatasetObject', DIRECTORY: 'DirectoryObject', BELLS: 'BellObject' }
 
 let bundle: string | undefined
 
 /** The Worker as it is deployed, bundled once in a process by wrangler itself. */
-export function workerBundle(): string {
+function workerBundle(): string {
   if (bundle !== undefined) return bundle
   const folder = mkdtempSync(join(tmpdir(), 'sotto-bundle-'))
   try {
@@ -38,7 +39,7 @@ export async function startWorkerd(options: {
 }): Promise<NodeHost> {
   const { s3, dataDir, checkpointEvery } = options
   const text = (value: string) => ({ type: 'text' as const, value })
-  const durable = (exportName: string) => ({ type: 'durable-object' as const, worker: 'sotto', exportName })
+  const objects = Object.entries(OBJECTS)
   const miniflare = new Miniflare({
     port: 0,
     host: '127.0.0.1',
@@ -52,13 +53,15 @@ export async function startWorkerd(options: {
           name: 'sotto',
           compatibilityDate: '2026-10-01',
           compatibilityFlags: ['enable_request_signal'],
-          exports: Object.fromEntries(OBJECTS.map((name) => [name, { type: 'durable-object', storage: 'sqlite' }])),
+          exports: Object.fromEntries(objects.map(([, name]) => [name, { type: 'durable-object', storage: 'sqlite' }])),
           manifest: { mainModule: 'workers.js', modules: { 'workers.js': { type: 'esm', contents: workerBundle() } } },
           env: {
-            RUNS: durable('RunObject'),
-            DATASETS: durable('DatasetObject'),
-            DIRECTORY: durable('DirectoryObject'),
-            BELLS: durable('BellObject'),
+            ...Object.fromEntries(
+              objects.map(([binding, exportName]) => [
+                binding,
+                { type: 'durable-object', worker: 'sotto', exportName },
+              ]),
+            ),
             SOTTO_ADMIN_TOKEN: text(ADMIN_TOKEN),
             SOTTO_S3_BUCKET: text(s3.bucket),
             ...(s3.endpoint === undefined ? {} : { SOTTO_S3_ENDPOINT: text(s3.endpoint) }),
