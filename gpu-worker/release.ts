@@ -7,7 +7,6 @@ import {
   type Space,
   type Stage,
   type TrainedState,
-  tellsClipped,
 } from '../shared/zo/index.ts'
 
 /** Losses of lines around a point, in whatever space the run trains; see `gpu-worker/engine`. */
@@ -68,7 +67,7 @@ async function contributions<Line>(
     const differencesOfUnit = meanDifferences(rows.map((row) => row.differences))
     const loss = rows.reduce((sum, row) => sum + row.loss, 0) / rows.length
     const { lossShare, lossBound, clipShare = 0 } = stage
-    const told = tellsClipped(stage) ? { ...bound, clipShare } : bound
+    const told = clipShare > 0 ? { ...bound, clipShare } : bound
     return clipUnit(differencesOfUnit, lossShare > 0 ? { ...told, lossShare, lossBound, loss } : told)
   })
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { SCALE_MAX, scale } from './scalar.ts'
+import { clipPart, SCALE_MAX, scale } from './scalar.ts'
 import { spaceSchema } from './space.ts'
 
 export const noiseSchema = z.enum(['gaussian', 'laplace'])
@@ -13,10 +13,9 @@ const stageShape = {
   grid: scale,
   samplingRate: z.number().gte(1e-6).lte(1),
   prox: z.number().nonnegative().max(SCALE_MAX),
-  lossShare: z.union([z.literal(0), z.number().min(0.01).max(0.99)]),
+  lossShare: clipPart,
   lossBound: z.number().positive().max(1000),
-  clipShare: z
-    .union([z.literal(0), z.number().min(0.01).max(0.99)])
+  clipShare: clipPart
     .default(0)
     .describe('Share of the clip given to the share of clipped units, told beside the loss.'),
   momentum: z.number().gte(0).lt(1).default(0).describe('mu of heavy-ball momentum.'),

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Preset } from '../zo/presets.ts'
-import { scale } from './scalar.ts'
+import { clipPart, scale } from './scalar.ts'
 
 const common = {
   samplingRate: z.number().gte(1e-6).lte(1).describe('q: expected batch over units.'),
@@ -8,9 +8,9 @@ const common = {
   learningRate: scale.optional().describe('Of the first stage.'),
   directions: z.int().min(1).max(4096).optional().describe('K'),
   clip: scale.optional(),
-  lossShare: z.union([z.literal(0), z.number().min(0.01).max(0.99)]).optional(),
+  lossShare: clipPart.optional(),
   lossBound: z.number().positive().max(1000).optional(),
-  clipShare: z.union([z.literal(0), z.number().min(0.01).max(0.99)]).optional(),
+  clipShare: clipPart.optional(),
 }
 const { learningRate: _, ...withoutRate } = common
 const radius = scale.optional()

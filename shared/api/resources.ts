@@ -243,7 +243,6 @@ export const roundLeaseSchema = z
     head: z.strictObject({ size: z.int(), hash: HexHash }).describe('The log, this charge in it.'),
   })
   .meta({ id: 'RoundLease', description: 'The right to report once for a round of a run, its charge in the log.' })
-export type RoundLease = z.infer<typeof roundLeaseSchema>
 /** What a worker is asked to do next. */
 export const leaseSchema = z.discriminatedUnion('kind', [roundLeaseSchema]).meta({ id: 'Lease' })
 export type Lease = z.infer<typeof leaseSchema>

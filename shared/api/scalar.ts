@@ -9,4 +9,6 @@ export const Seed = z.string().regex(/^[0-9a-f]{16}$/)
 
 /** No sensible scale of a run is larger: what is computed from them stays far from overflow. */
 export const SCALE_MAX = 1e6
+/** Share of the clip that an extra coordinate of the report takes; 0 for none. */
+export const clipPart = z.union([z.literal(0), z.number().min(0.01).max(0.99)])
 export const scale = z.number().positive().max(SCALE_MAX)

@@ -1,6 +1,6 @@
 import { type RunSpec, unitBoundOf } from '../api/spec.ts'
 import { decodeClipped, decodeLoss, normOf } from '../privacy/index.ts'
-import { reportLength, type Stage, tellsClipped } from '../zo/schedule.ts'
+import { reportLength, type Stage } from '../zo/schedule.ts'
 import { middleOf } from '../zo/update.ts'
 
 interface Report {
@@ -33,7 +33,7 @@ export function toldOf(
     ...(lossShare > 0 && {
       privateLoss: told(stage.directions, (sum, expectedUnits) => decodeLoss(sum, { ...how, expectedUnits })),
     }),
-    ...(tellsClipped(stage) && {
+    ...(clipShare > 0 && {
       clippedShare: told(last, (sum, expectedUnits) => decodeClipped(sum, { ...how, clipShare, expectedUnits })),
     }),
   }

@@ -63,14 +63,18 @@ export const validateLoss = ({ lossShare, lossBound }: LossCoordinate) => {
   }
 }
 
+/** What shares take of the squared length (L2) or of the length (L1), nearly. */
+const takenBy = (shares: readonly number[], norm: Norm) =>
+  shares.reduce((sum, share) => sum + (norm === 'l2' ? share ** 2 : share), 0)
+
 /** The shares of the extra coordinates, in their order. @throws PrivacyError where they leave the differences nothing */
 export const sharesOf = (
   { lossShare, clipShare }: Partial<LossCoordinate & ClippedCoordinate>,
   norm: Norm,
 ): number[] => {
   const shares = [lossShare, clipShare].filter((share) => share !== undefined)
-  const taken = shares.reduce((sum, share) => sum + (norm === 'l2' ? share ** 2 : share), 0)
-  if (shares.some((share) => !(share > 0 && share < 1)) || !(shares.length < 2 || taken < 1 - 2 ** -40)) {
+  const leavesNone = shares.length > 1 && !(takenBy(shares, norm) < 1 - 2 ** -40)
+  if (leavesNone || shares.some((share) => !(share > 0 && share < 1))) {
     throw new PrivacyError('invalid_clipping', 'the shares of loss and clipped units leave the differences nothing')
   }
   return shares
@@ -189,14 +193,16 @@ export type ClipOptions = Grid &
     readonly norm?: Norm
   } & ((LossCoordinate & { readonly loss: number }) | { readonly lossShare?: never; readonly loss?: never })
 
-const validateOptions = (clipping: Clipping, options: ClipOptions) => {
+/** @returns the shares of the extra coordinates */
+const validateOptions = (clipping: Clipping, options: ClipOptions): number[] => {
+  const { norm = 'l2' } = options
   validateGrid(options)
-  validateBound({ clipping, norm: options.norm ?? 'l2' })
+  validateBound({ clipping, norm })
   if ((options.lossShare === undefined) !== (options.loss === undefined)) {
     throw new PrivacyError('invalid_clipping', 'a loss comes with its share and bound, or not at all')
   }
   if (options.lossShare !== undefined) validateLoss(options)
-  sharesOf(options, options.norm ?? 'l2')
+  return sharesOf(options, norm)
 }
 
 const lossSteps = (options: LossCoordinate & { loss: number; grid: number }, length: number) => {
@@ -205,9 +211,8 @@ const lossSteps = (options: LossCoordinate & { loss: number; grid: number }, len
   return Math.trunc(part * lossShare * (length / grid))
 }
 
-const holdOf = ({ clip, grid, norm = 'l2', ...extras }: ClipOptions): Hold => {
-  const shares = sharesOf(extras, norm)
-  const taken = shares.reduce((sum, share) => sum + (norm === 'l2' ? share ** 2 : share), 0)
+const holdOf = ({ clip, grid, norm = 'l2' }: ClipOptions, shares: readonly number[]): Hold => {
+  const taken = takenBy(shares, norm)
   const limit = clip * (norm === 'l2' ? Math.sqrt(1 - taken) : 1 - taken)
   return { clip, grid, norm, limit, rest: squaredRest(shares, norm) }
 }
@@ -218,13 +223,13 @@ const holdOf = ({ clip, grid, norm = 'l2', ...extras }: ClipOptions): Hold => {
  * @throws PrivacyError `invalid_clipping`, `invalid_vector`
  */
 export const clipWith = (clipping: Clipping, differences: Float64Array, options: ClipOptions): Int32Array => {
-  validateOptions(clipping, options)
+  const shares = validateOptions(clipping, options)
   const { clip, grid, clipShare, norm = 'l2' } = options
   const directions = differences.length
-  const vector = new Int32Array(directions + sharesOf(options, norm).length)
+  const vector = new Int32Array(directions + shares.length)
   if (!allFinite(differences) || !Number.isFinite(options.loss ?? 0)) return vector
   const write = clipping === 'joint' ? writeJoint : writeClamped
-  const clipped = write(vector.subarray(0, directions), differences, holdOf(options))
+  const clipped = write(vector.subarray(0, directions), differences, holdOf(options, shares))
   const length = sensitivity({ clipping, clip, directions, norm })
   if (options.lossShare !== undefined) vector[directions] = lossSteps(options, length)
   if (clipShare !== undefined) vector[vector.length - 1] = Math.trunc(clipped * clipShare * (length / grid))

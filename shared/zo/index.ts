@@ -2,7 +2,6 @@ export { basisSigns, direction, frozenFactor, lowRankFactors, matrixShape, STREA
 export { portableKernels, type Update, type ZoKernels } from './kernels.ts'
 export {
   bitsetOf,
-  FACTOR_STEP,
   keptFactors,
   keptIndices,
   MaskError,
@@ -55,7 +54,6 @@ export {
   type Stage,
   spaceOfStage,
   stageOf,
-  tellsClipped,
   totalRounds,
 } from './schedule.ts'
 export {

@@ -69,11 +69,6 @@ export function spaceOfStage(spec: { readonly space: Space; readonly stages: rea
 }
 
 /** Length of a report: K integers, one more where the private loss rides along, and one where the share of clipped units does. */
-export function reportLength(stage: Stage): number {
-  return stage.directions + (stage.lossShare > 0 ? 1 : 0) + (tellsClipped(stage) ? 1 : 0)
-}
-
-/** Whether the last integer of a report is that of the share of clipped units. */
-export function tellsClipped({ clipShare = 0 }: Pick<Stage, 'clipShare'>): boolean {
-  return clipShare > 0
+export function reportLength({ directions, lossShare, clipShare = 0 }: Stage): number {
+  return directions + (lossShare > 0 ? 1 : 0) + (clipShare > 0 ? 1 : 0)
 }
