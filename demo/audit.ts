@@ -1,4 +1,11 @@
-import { EMPTY_LOG, type LogHead, type RunRecord, readSegment, verifyRun } from '../shared/ledger/index.ts'
+import {
+  EMPTY_LOG,
+  type LogHead,
+  type RunRecord,
+  readSegment,
+  resolvedSpec,
+  verifyRun,
+} from '../shared/ledger/index.ts'
 import { epsilonBounds } from '../shared/privacy/index.ts'
 import { replay, type TrainedState } from '../shared/zo/index.ts'
 import type { Client } from './client.ts'
@@ -28,7 +35,7 @@ export async function auditRun(client: Client, run: string): Promise<Audit> {
   }
   const { spec } = verifyRun(records)
   const { state } = replay(
-    spec,
+    resolvedSpec(spec, records),
     records.filter((record) => record.type === 'close'),
   )
   const epsilon = Object.fromEntries(

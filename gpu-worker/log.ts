@@ -7,6 +7,8 @@ export interface WorkerEvent {
     | 'engine_open'
     | 'model_ready'
     | 'reported'
+    | 'evaluated'
+    | 'masked'
     | 'dropped'
     | 'retrying'
     | 'device_lost'

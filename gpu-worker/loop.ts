@@ -1,12 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Lease, type RunSpec, unsignedReportSchema } from '../shared/api/index.ts'
-import { canonicalJson } from '../shared/ledger/index.ts'
+import {
+  type Evaluation,
+  type Lease,
+  type PublicLease,
+  type RoundLease,
+  type RunSpec,
+  type UnsignedReport,
+  unsignedReportSchema,
+} from '../shared/api/index.ts'
+import { awaitedWork, canonicalJson } from '../shared/ledger/index.ts'
 import type { RandomBytes } from '../shared/privacy/index.ts'
-import { spaceOfStage, stateHash } from '../shared/zo/index.ts'
+import { spaceOfStage, stateHash, type TrainedState, wantsMask } from '../shared/zo/index.ts'
 import type { Coordinator } from './coordinator.ts'
 import { EngineError } from './engine/index.ts'
 import { WorkerError } from './error.ts'
 import type { WorkerEvent } from './log.ts'
+import { type Masks, makeMask, remakeMasks } from './masks.ts'
 import { fetchModel } from './model-files.ts'
 import { persistently } from './persist.ts'
 import { checkCharge, checkSpec, type Policy } from './policy.ts'
@@ -19,6 +28,8 @@ export interface SiteEngine extends LossOracle<unknown> {
   /** Units as the engine reads them, for this run's task. */
   readonly units: readonly (readonly unknown[])[]
   setStage(stage: number, finished: readonly Float32Array[]): Promise<void>
+  /** What the model says of the run's public data; the data of the site are not read for it. */
+  evaluate(center: Float32Array): Promise<Evaluation>
   close(): Promise<void>
 }
 
@@ -27,16 +38,27 @@ export interface WorkerOptions {
   readonly site: Site
   readonly dataset: { readonly id: string }
   readonly policy: Policy
-  openEngine(spec: RunSpec, modelFolder: string): Promise<SiteEngine>
+  /** @param masks by hash, those that are no files of the model. */
+  openEngine(spec: RunSpec, modelFolder: string, masks: Masks): Promise<SiteEngine>
   readonly random: RandomBytes
   readonly log: (event: WorkerEvent) => void
   readonly signal: AbortSignal
 }
 
+/** An engine and what it was opened for. */
+interface OpenEngine {
+  readonly engine: SiteEngine
+  /** Masks made anew that it knows of. */
+  readonly masks: number
+  stage: number
+}
+
 interface Job {
   readonly run: FollowedRun
-  readonly engine: SiteEngine
-  stage: number
+  readonly modelFolder: string
+  /** Masks made anew, by hash. */
+  readonly masks: Map<string, Uint8Array>
+  open?: OpenEngine
 }
 
 /** Where the open job stands, so that its engine is closed however the worker ends. */
@@ -62,13 +84,14 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     while (!signal.aborted) {
       const lease = await persistently(options, () => coordinator.lease(LONG_POLL_SECONDS))
       if (!lease) continue
-      if (site.outbox.find(lease.id) === null && !(await isEvaluated(options, desk, lease))) continue
-      await send(options, lease.id, lease)
+      if (lease.kind !== 'round') await answerPublicly(options, desk, lease)
+      else if (site.outbox.find(lease.id) !== null || (await isEvaluated(options, desk, lease)))
+        await send(options, lease.id, lease)
     }
   } catch (error) {
     if (!signal.aborted) throw error
   } finally {
-    await desk.job?.engine.close()
+    await closeEngine(desk.job)
   }
 }
 
@@ -82,13 +105,44 @@ const LOSSES: ReadonlySet<string> = new Set(['device_lost', 'thread_lost'])
  * Evaluates a lease into the outbox. @returns false where there is nothing to send: the round closed while this worker caught
  * up, or the device was lost. Then the engine is closed, nothing of the round is kept, and the lease is asked for anew.
  */
-async function isEvaluated(options: WorkerOptions, desk: Desk, lease: Lease): Promise<boolean> {
-  try {
+async function isEvaluated(options: WorkerOptions, desk: Desk, lease: RoundLease): Promise<boolean> {
+  const made = await unlessLost(options, desk, lease, async () => {
     const job = await persistently(options, () => prepare(options, desk, lease))
     if (job.run.point.nextRound !== lease.round) return false
     await evaluate(options, job, lease)
-    desk.losses = 0
     return true
+  })
+  return made ?? false
+}
+
+/**
+ * Does what no private data are read for, and sends the answer. It has no noise and is made of public things, so that it is not
+ * kept: asked again, it is made again.
+ */
+async function answerPublicly(options: WorkerOptions, desk: Desk, lease: PublicLease): Promise<void> {
+  const { coordinator, site } = options
+  const report = await unlessLost(options, desk, lease, async () => {
+    const job = await persistently(options, () => prepare(options, desk, lease))
+    return isAwaited(job.run, lease) ? await publicReport(options, job, lease) : null
+  })
+  if (!report) return
+  const body = canonicalJson(site.signReport(unsignedReportSchema.parse(report)))
+  const outcome = await persistently(options, () => coordinator.report(lease.id, body))
+  const event = outcome === 'dropped' ? outcome : ({ evaluation: 'evaluated', mask: 'masked' } as const)[lease.kind]
+  options.log({ event, dataset: options.dataset.id, run: lease.run, round: lease.round })
+}
+
+/** @returns null where the device was lost: the engine is closed, and the work is asked for anew. */
+async function unlessLost<T>(
+  options: WorkerOptions,
+  desk: Desk,
+  lease: Lease,
+  work: () => Promise<T>,
+): Promise<T | null> {
+  try {
+    const made = await work()
+    desk.losses = 0
+    return made
   } catch (error) {
     if (!(error instanceof EngineError && LOSSES.has(error.code))) throw error
     desk.losses = (desk.losses ?? 0) + 1
@@ -96,74 +150,128 @@ async function isEvaluated(options: WorkerOptions, desk: Desk, lease: Lease): Pr
     options.log({ event: 'device_lost', run: lease.run, round: lease.round })
     const { job } = desk
     delete desk.job
-    await job?.engine.close()
+    await closeEngine(job)
     await sleep(LOSS_WAIT_MS * desk.losses, undefined, { signal: options.signal })
-    return false
+    return null
   }
 }
 
-/** The run of a lease, verified and caught up before the data is read, its model loaded and at the right stage. */
+/** The run of a lease, verified and caught up before the data is read, and its model. */
 async function prepare(options: WorkerOptions, desk: Desk, lease: Lease): Promise<Job> {
   const { coordinator, site, dataset, policy } = options
-  const isOpen = desk.job?.run.id === lease.run
-  const run = isOpen ? desk.job!.run : await followRun(coordinator, lease)
+  const open = desk.job?.run.id === lease.run ? desk.job : undefined
+  const run = open?.run ?? (await followRun(coordinator, lease))
   if (run.specHash !== lease.specHash) {
     throw new WorkerError('spec_mismatch', `run ${lease.run} is offered under another spec`)
   }
-  if (!isOpen) {
+  if (!open) {
     checkSpec(run.spec, run.specHash, dataset.id, policy)
     site.pinSpec(run.id, run.specHash)
   }
   await catchUp(run, lease, { dataset: dataset.id, coordinator })
-  checkCharge(lease, run.spec, { dataset: dataset.id, charges: run.charges, released: site.outbox.released(run.id) })
+  if (lease.kind === 'round') {
+    const released = site.outbox.released(run.id)
+    checkCharge(lease, run.spec, { dataset: dataset.id, charges: run.charges, released })
+  }
   if (run.point.nextRound < lease.round) {
     throw new WorkerError('log_mismatch', `the log of ${lease.run} ends before the lease's round`)
   }
-  const job = isOpen ? desk.job! : await openJob(options, desk, run)
-  const { stage, finished } = run.point.state
-  if (stage !== job.stage) {
-    await job.engine.setStage(stage, finished)
-    job.stage = stage
+  if (open) return open
+  const modelFolder = await fetchModel(coordinator, run.spec.model, site.modelsFolder)
+  await closeEngine(desk.job)
+  desk.job = { run, modelFolder, masks: new Map() }
+  return desk.job
+}
+
+/** Whether the run still waits for what a lease asks. @throws WorkerError `log_mismatch` where it never did */
+function isAwaited({ id, resolved, point, evaluated, head }: FollowedRun, lease: PublicLease): boolean {
+  const work = awaitedWork({ resolved, closed: point.nextRound, evaluated })
+  const stageOfLease = lease.kind === 'mask' ? lease.stage : undefined
+  const stage = work?.kind === 'mask' ? work.stage : undefined
+  if (work?.kind === lease.kind && work.round === lease.round && stage === stageOfLease) return true
+  // Another worker may have answered since.
+  if (head.size > lease.head.size) return false
+  throw new WorkerError('log_mismatch', `the log of ${id} does not wait for what lease ${lease.id} asks`)
+}
+
+/**
+ * The engine of a job at a state, its model loaded and the data read. A mask made anew wants another engine: the one before is
+ * closed first, as memory may hold but one.
+ */
+async function engineAt(options: WorkerOptions, job: Job, { stage, finished }: TrainedState): Promise<SiteEngine> {
+  const { run, modelFolder, masks } = job
+  if (job.open && job.open.masks !== run.masks.length) await closeEngine(job)
+  if (!job.open) {
+    await remakeMasks(run, { modelDir: modelFolder, made: masks, finished: run.point.state.finished })
+    const engine = await options.openEngine(run.resolved, modelFolder, masks)
+    job.open = { engine, masks: run.masks.length, stage: 0 }
+    options.log({ event: 'model_ready', run: run.id })
   }
-  return job
+  const { open } = job
+  if (open.stage !== stage) await open.engine.setStage(stage, finished)
+  open.stage = stage
+  return open.engine
 }
 
-/** Loads the model and reads the data. The job is on the desk as soon as there is something to close. */
-async function openJob(options: WorkerOptions, desk: Desk, run: FollowedRun): Promise<Job> {
-  const folder = await fetchModel(options.coordinator, run.spec.model, options.site.modelsFolder)
-  await desk.job?.engine.close()
-  delete desk.job
-  const job: Job = { run, engine: await options.openEngine(run.spec, folder), stage: 0 }
-  desk.job = job
-  options.log({ event: 'model_ready', run: run.id })
-  return job
+async function closeEngine(job: Job | undefined): Promise<void> {
+  const open = job?.open
+  if (open) {
+    delete job.open
+    await open.engine.close()
+  }
 }
 
-async function evaluate(options: WorkerOptions, { run, engine }: Job, lease: Lease): Promise<void> {
-  const { spec, point } = run
-  const stage = spec.stages[point.state.stage]!
+async function evaluate(options: WorkerOptions, job: Job, lease: RoundLease): Promise<void> {
+  const { run } = job
+  const { point, resolved } = run
+  const engine = await engineAt(options, job, point.state)
+  const stage = resolved.stages[point.state.stage]!
   const integers = await composeRelease({
-    method: spec,
+    method: resolved,
     stage,
     round: lease.round,
-    seed: spec.seed,
-    space: spaceOfStage(spec, point.state.stage),
+    seed: resolved.seed,
+    space: spaceOfStage(resolved, point.state.stage),
     state: point.state,
     units: engine.units,
     oracle: engine,
     random: options.random,
   })
-  const { id, dataset, round, specHash } = lease
-  const unsigned = unsignedReportSchema.parse({
-    run: run.id,
-    specHash,
-    lease: id,
-    dataset,
-    round,
-    stateHash: stateHash(point.state),
-    integers,
-  })
-  options.site.outbox.put(id, canonicalJson(options.site.signReport(unsigned)))
+  const unsigned = unsignedReportSchema.parse({ kind: 'round', ...namesOf(run, lease), integers })
+  options.site.outbox.put(lease.id, canonicalJson(options.site.signReport(unsigned)))
+}
+
+/** What a report says of itself. */
+function namesOf({ id: run, point }: FollowedRun, { id, dataset, round, specHash }: Lease) {
+  return { run, specHash, lease: id, dataset, round, stateHash: stateHash(point.state) }
+}
+
+async function publicReport(options: WorkerOptions, job: Job, lease: PublicLease): Promise<UnsignedReport> {
+  const { run, modelFolder } = job
+  const { resolved, point } = run
+  const names = namesOf(run, lease)
+  if (lease.kind === 'evaluation') {
+    const state = trainedState(resolved, point.state)
+    const engine = await engineAt(options, job, state)
+    return { kind: 'evaluation', ...names, ...(await engine.evaluate(state.current)) }
+  }
+  const { finished } = point.state
+  await remakeMasks(run, { modelDir: modelFolder, made: job.masks, finished })
+  // Making a mask takes memory for all trained weights, twice.
+  await closeEngine(job)
+  const made = await makeMask(run, lease.stage, { modelDir: modelFolder, made: job.masks, finished })
+  job.masks.set(made.space.mask, made.mask)
+  const kept = made.space.tensors.map((tensor) => tensor.kept)
+  const { stage } = lease
+  const slopes = made.slopes ? { first: [...made.slopes.first], second: [...made.slopes.second] } : null
+  return { kind: 'mask', ...names, stage, mask: made.space.mask, kept, slopes }
+}
+
+/** The same model at the end of the stage before, where a stage has begun that can not be opened before its mask is made. */
+function trainedState(spec: RunSpec, state: TrainedState): TrainedState {
+  if (!wantsMask(spec, state.stage)) return state
+  const finished = state.finished.slice(0, -1)
+  return { stage: state.stage - 1, finished, current: state.finished.at(-1)! }
 }
 
 /** Sends the bytes of the outbox until the coordinator has answered for them. */

@@ -143,7 +143,8 @@ async function main(): Promise<void> {
       site,
       dataset: { id: dataset.id },
       policy: settings.policy,
-      openEngine: (spec, folder) => openSiteEngine(spec, folder, { ...settings, unit: settings.policy.unit, log }),
+      openEngine: (spec, folder, masks) =>
+        openSiteEngine(spec, folder, { ...settings, unit: settings.policy.unit, log }, masks),
       random: (length) => randomFillSync(new Uint8Array(length)),
       log,
       signal: stop.signal,

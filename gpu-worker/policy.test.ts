@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Lease, RunSpec } from '../shared/api/index.ts'
+import type { RoundLease, RunSpec } from '../shared/api/index.ts'
 import { WorkerError } from './error.ts'
 import { type Charge, checkCharge, checkSpec, type OwnAccount, type Policy } from './policy.ts'
 
@@ -15,7 +15,7 @@ const spec = {
   budget: { epsilon: 4, delta: 1e-5 },
 } as unknown as RunSpec
 const policy: Policy = { maxDelta: 1e-5, unit: 'record' }
-const lease = { id: 'l-1', run: 'run-1', dataset: 'north', round: 1 } as Lease
+const lease = { id: 'l-1', run: 'run-1', dataset: 'north', round: 1 } as RoundLease
 const charge = (id: string, more: object = {}) =>
   ({ type: 'charge', lease: id, dataset: 'north', round: 1, event, ...more }) as Charge
 const own = (more: Partial<OwnAccount> = {}): OwnAccount => ({
@@ -60,7 +60,7 @@ describe('checkSpec', () => {
 })
 
 describe('checkCharge', () => {
-  const check = (more: Partial<OwnAccount> = {}, asked: Partial<Lease> = {}) =>
+  const check = (more: Partial<OwnAccount> = {}, asked: Partial<RoundLease> = {}) =>
     codeOf(() => checkCharge({ ...lease, ...asked }, spec, own(more)))
   const leases = (count: number) => Array.from({ length: count }, (_, i) => charge(`l-${i}`))
 

@@ -1,4 +1,4 @@
-import { envelopeOf, type Lease, type RunSpec, stageEvent } from '../shared/api/index.ts'
+import { envelopeOf, type RoundLease, type RunSpec, stageEvent } from '../shared/api/index.ts'
 import type { RunRecord } from '../shared/ledger/index.ts'
 import { canonicalEvent, ScheduleFilter } from '../shared/privacy/index.ts'
 import { stageOf } from '../shared/zo/index.ts'
@@ -51,7 +51,7 @@ export interface OwnAccount {
  * charges together must be part of what the spec fixed in advance, which its budget must pay for.
  * @throws WorkerError `policy_refused`, `uncharged_lease` or `log_forked`
  */
-export function checkCharge(lease: Lease, spec: RunSpec, own: OwnAccount): void {
+export function checkCharge(lease: RoundLease, spec: RunSpec, own: OwnAccount): void {
   if (lease.dataset !== own.dataset) {
     throw new WorkerError('policy_refused', `lease ${lease.id} is for dataset ${lease.dataset}, not for this one`)
   }

@@ -1,6 +1,6 @@
-import { type Lease, type RunSpec, runSpecSchema } from '../shared/api/index.ts'
+import { type Lease, type MaskReport, type RunSpec, runSpecSchema } from '../shared/api/index.ts'
 import { EMPTY_LOG, hashOf, LedgerError, type LogHead, type RunRecord, readSegment } from '../shared/ledger/index.ts'
-import { advance, ReplayError, type ReplayPoint, replayStart, stateHash } from '../shared/zo/index.ts'
+import { advance, ReplayError, type ReplayPoint, replayStart, stateHash, withMask } from '../shared/zo/index.ts'
 import type { Coordinator } from './coordinator.ts'
 import { wasmKernels } from './engine/kernels/index.ts'
 import { WorkerError } from './error.ts'
@@ -10,9 +10,15 @@ import type { Charge } from './policy.ts'
 export interface FollowedRun {
   readonly id: string
   readonly spec: RunSpec
+  /** The spec with the masks that are made so far. */
+  resolved: RunSpec
   readonly specHash: string
   head: LogHead
   point: ReplayPoint
+  /** Closed rounds at the newest evaluation. */
+  evaluated: number | null
+  /** Masks that were made anew, in the order of their stages. */
+  readonly masks: MaskReport[]
   /** Charges of this worker's dataset. */
   readonly charges: Charge[]
 }
@@ -34,7 +40,9 @@ export async function followRun(coordinator: Coordinator, lease: Lease): Promise
   const specHash = hashOf(spec)
   if (specHash !== lease.specHash)
     throw new WorkerError('spec_mismatch', `the lease of ${lease.run} names another spec than the log`)
-  return { id: lease.run, spec, specHash, head: EMPTY_LOG, point: replayStart(spec), charges: [] }
+  const point = replayStart(spec)
+  const fresh = { head: EMPTY_LOG, point, evaluated: null, masks: [], charges: [] }
+  return { id: lease.run, spec, resolved: spec, specHash, ...fresh }
 }
 
 /** Catches up to the log that holds the lease's charge. @throws WorkerError `log_mismatch` where the log forks, lies or ends before. */
@@ -69,9 +77,11 @@ function readLog(head: LogHead, bytes: Uint8Array, run: string): ReturnType<type
 
 function apply(run: FollowedRun, record: RunRecord, dataset: string): void {
   if (record.type === 'charge' && record.dataset === dataset) run.charges.push(record)
+  if (record.type === 'evaluation') run.evaluated = record.round
+  if (record.type === 'mask') applyMask(run, record.answer.report)
   if (record.type !== 'close') return
   try {
-    run.point = advance(run.spec, run.point, record, wasmKernels)
+    run.point = advance(run.resolved, run.point, record, wasmKernels)
   } catch (cause) {
     throw new WorkerError(
       'log_mismatch',
@@ -84,5 +94,14 @@ function apply(run: FollowedRun, record: RunRecord, dataset: string): void {
       'log_mismatch',
       `round ${record.round} of ${run.id} leads to another state than its record says`,
     )
+  }
+}
+
+function applyMask(run: FollowedRun, report: MaskReport): void {
+  try {
+    run.resolved = withMask(run.resolved, report.stage, report)
+    run.masks.push(report)
+  } catch (cause) {
+    throw new WorkerError('log_mismatch', `the mask of stage ${report.stage} of ${run.id} does not fit its spec`, cause)
   }
 }

@@ -1,5 +1,5 @@
 import type { RunSpec } from '../shared/api/index.ts'
-import { groupCount, type Perturbation, type Space, spaceOfStage } from '../shared/zo/index.ts'
+import { groupCount, type Perturbation } from '../shared/zo/index.ts'
 import { type DataLine, lineFor, readUnits } from './data/index.ts'
 import {
   type DeviceWish,
@@ -9,9 +9,10 @@ import {
   isLineFault,
   openEngine,
 } from './engine/index.ts'
+import { evaluateRecords, publicRecords } from './evaluation.ts'
 import type { Log } from './log.ts'
 import type { SiteEngine } from './loop.ts'
-import { readMasks } from './masks.ts'
+import { type Masks, maskedSpaces } from './masks.ts'
 
 /** A line as the engine reads it; null where it does not fit the run's task. */
 type Line = EncodedRecord | null
@@ -32,10 +33,15 @@ interface SiteSettings {
  * line that does not fit the run's task, or one that the model fails on, has losses that are no numbers, and its unit counts
  * as nothing.
  */
-export async function openSiteEngine(spec: RunSpec, modelDir: string, site: SiteSettings): Promise<SiteEngine> {
+export async function openSiteEngine(
+  spec: RunSpec,
+  modelDir: string,
+  site: SiteSettings,
+  made: Masks = new Map(),
+): Promise<SiteEngine> {
   const { task, sides } = spec
   const units = await readUnits(site.data, site)
-  const engine = await openFor(spec, modelDir, site)
+  const engine = await openFor(spec, { modelDir, made }, site)
   site.log({ event: 'engine_open', device: engine.device })
   const warm = async (stage: number): Promise<void> => {
     const { directions } = spec.stages[stage]!
@@ -57,6 +63,7 @@ export async function openSiteEngine(spec: RunSpec, modelDir: string, site: Site
     return units.map((lines) => lines.map(encode))
   })
   const losses = lossesOfLines(engine, leaveOut)
+  let publicly: EncodedRecord[] | undefined
   return {
     units: encoded,
     losses: (lines, at) => losses(lines as readonly Line[], at),
@@ -64,21 +71,25 @@ export async function openSiteEngine(spec: RunSpec, modelDir: string, site: Site
       await engine.setStage(stage, finished)
       await warm(stage)
     },
+    evaluate: async (center) => {
+      publicly ??= await publicRecords(spec, modelDir, engine)
+      return await evaluateRecords(engine, publicly, { task, center })
+    },
     close: () => engine.close(),
   }
 }
 
-/** The engine of a run: its spaces, stage by stage, with their masks. */
-function openFor(spec: RunSpec, modelDir: string, { threads, device, keepsHalves }: SiteSettings): Promise<Engine> {
+/** The engine of a run: its spaces, stage by stage, with their masks, up to the first mask that is not made yet. */
+function openFor(
+  spec: RunSpec,
+  { modelDir, made }: { modelDir: string; made: Masks },
+  { threads, device, keepsHalves }: SiteSettings,
+): Promise<Engine> {
   const { task, seed } = spec
-  const spaces = spec.stages.map((_, stage) => spaceOfStage(spec, stage))
-  const masks = readMasks(modelDir, spaces)
-  const [first, ...later] = spaces.map((space, stage) => withMask(space, masks[stage]))
+  const [first, ...later] = maskedSpaces(spec, modelDir, made)
   const kept = keepsHalves === undefined ? {} : { keepsHalves }
   return openEngine({ modelDir, task, ...first!, later, seed, threads, device, ...kept })
 }
-
-const withMask = (space: Space, mask: Uint8Array | undefined) => (mask ? { space, mask } : { space })
 
 const nothing = (groups: number): Float32Array => new Float32Array(groups).fill(Number.NaN)
 

@@ -9,6 +9,7 @@ import { openSite } from './site.ts'
 
 const folder = () => mkdtempSync(join(tmpdir(), 'sotto-site-'))
 const unsigned = {
+  kind: 'round' as const,
   run: 'run-1',
   specHash: 'a'.repeat(64),
   lease: 'lease-1',

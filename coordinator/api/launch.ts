@@ -8,7 +8,7 @@ import {
   runRequestSchema,
   runSchema,
 } from '../../shared/api/index.ts'
-import { maskBytes, spaceOfStage } from '../../shared/zo/index.ts'
+import { maskBytes, spaceOfStage, wantsMask } from '../../shared/zo/index.ts'
 import { hex, newId } from '../directory/index.ts'
 import { type PlannedRun, planRun, spendOf, workOf } from '../run/index.ts'
 import { findDataset } from './datasets.ts'
@@ -26,6 +26,7 @@ async function planned(services: Services, request: RunRequest, seed: string): P
   const { files } = await requireModel(services, request.model)
   const plan = planRun(request, { datasets: datasets.map(({ id, units, unit }) => ({ id, units, unit })), seed })
   requireMasks(plan.spec, files)
+  requireEvaluation(plan.spec, files)
   for (const id of request.datasets) {
     const preview = await (await services.datasets.get(id)).preview(plan.eventsWithSpares)
     if (!preview?.ok) throw new ApiError('dataset_budget_exceeded', `dataset ${id}`)
@@ -40,6 +41,7 @@ const MASK_FILE = /^masks\/[^/]+$/
 function requireMasks(spec: RunSpec, files: ModelManifest['files']): void {
   const masks = new Map(files.filter(({ path }) => MASK_FILE.test(path)).map(({ sha256, bytes }) => [sha256, bytes]))
   for (const stage of spec.stages.keys()) {
+    if (wantsMask(spec, stage)) continue
     const space = spaceOfStage(spec, stage)
     if (space.kind !== 'pruned') continue
     const bytes = masks.get(space.mask)
@@ -47,6 +49,16 @@ function requireMasks(spec: RunSpec, files: ModelManifest['files']): void {
     if (bytes !== maskBytes(space))
       throw new ApiError('bad_request', 'space.mask: not a bit for each entry, or not a factor for each that is kept')
   }
+}
+
+/** Workers look for public data under this folder of the model, and nowhere else. */
+const EVALUATION_FILE = /^evaluation\/[^/]+$/
+
+/** What the model is evaluated on is one of its files. @throws ApiError `bad_request` */
+function requireEvaluation({ evaluation }: RunSpec, files: ModelManifest['files']): void {
+  const isThere = files.some(({ path, sha256 }) => EVALUATION_FILE.test(path) && sha256 === evaluation?.data)
+  if (evaluation && !isThere)
+    throw new ApiError('bad_request', 'evaluation.data: no file under evaluation/ of the model has this hash')
 }
 
 async function planAnswer(services: Services, plan: PlannedRun): Promise<z.infer<typeof runPlanSchema>> {

@@ -15,7 +15,7 @@ const counting = (length: number, sign: number) => Float32Array.from({ length },
 /** Header and tensors of the adapter of a run over `space` that is in its second stage. */
 function written(space: LoraSpace | FullSpace, factors: readonly [Float32Array, Float32Array]) {
   const [first, second] = factors
-  const view = { id: 'run-1', spec: { ...spec, space } as typeof spec, specHash }
+  const view = { id: 'run-1', resolved: { ...spec, space } as typeof spec, specHash }
   const bytes = adapterFile(view, { stage: 1, finished: [first], current: second })
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true))
   expect(length % 8).toBe(0)

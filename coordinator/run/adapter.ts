@@ -108,8 +108,8 @@ const basesOf = ({ bases = 'singular' }: LoraSpace, seed: string): Record<string
  * The trained adapter, a pure function of the log: what each stage adds to the weights of the base model, in the form that
  * its metadata name. The model's weight is the base and the sum over all stages.
  */
-export function adapterFile(view: Pick<RunView, 'id' | 'spec' | 'specHash'>, state: TrainedState): Uint8Array {
-  const { spec } = view
+export function adapterFile(view: Pick<RunView, 'id' | 'resolved' | 'specHash'>, state: TrainedState): Uint8Array {
+  const { resolved: spec } = view
   const spaces = spec.stages.map((_, stage) => spaceOfStage(spec, stage))
   const tensors = [...state.finished, state.current].flatMap((factor, stage) => {
     const space = spaces[stage]!

@@ -46,6 +46,7 @@ export function describeRun(facts: {
       charges,
       ...(traffic.get(dataset) ?? { reports: 0, bytes: 0 }),
     })),
+    evaluation: view.evaluation,
     stateHash: view.stateHash,
     head: { size: view.head.size, hash: view.head.hash },
     adapter: fault && !view.end ? null : (view.end?.adapter ?? null),

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import type { RunRequest } from '../../shared/api/index.ts'
+import type { RunRecord } from '../../shared/ledger/index.ts'
 import { auditLog } from '../../test/rehearsal/audit.ts'
 import { type Mishap, type Player, Theatre } from '../../test/rehearsal/theatre.ts'
 import { StoreError } from '../objects/index.ts'
@@ -9,6 +11,13 @@ const REQUEST = {
     { rounds: 2, learningRate: 0.1, radius: 0.01, directions: 2, clip: 1, samplingRate: 0.1 },
     { rounds: 1, learningRate: 0.1, radius: 0.01, directions: 2, clip: 1, samplingRate: 0.1 },
   ],
+}
+
+/** The same with public work between the rounds: an evaluation before, in the middle and after, and a mask for the second stage. */
+const PUBLIC: Partial<RunRequest> = {
+  space: { kind: 'pruned', tensors: [{ name: 'a', shape: [4, 5], kept: 6 }], mask: 'c'.repeat(64) },
+  stages: [REQUEST.stages[0]!, { ...REQUEST.stages[1]!, prune: { keep: 0.5, score: 'magnitude' } }],
+  evaluation: { data: 'e'.repeat(64), every: 2 },
 }
 
 async function setUp(): Promise<{ theatre: Theatre; players: Player[] }> {
@@ -35,11 +44,11 @@ async function persist<T>(theatre: Theatre, restarts: boolean, work: () => Promi
 }
 
 /** A whole run, from create to the end, with leases checked against the object store as they are given. */
-async function wholeRun(mishap: Mishap | null, restarts: boolean) {
+async function wholeRun(request: Partial<RunRequest>, mishap: Mishap | null, restarts: boolean) {
   const { theatre, players } = await setUp()
   theatre.stagehand.writes = 0
   theatre.stagehand.mishap = mishap
-  const spec = theatre.spec(REQUEST)
+  const spec = theatre.spec(request)
   await persist(theatre, restarts, () => theatre.run.create(theatre.runId, spec))
   for (let turn = 0; turn < 12; turn++) {
     for (const player of players) {
@@ -47,7 +56,7 @@ async function wholeRun(mishap: Mishap | null, restarts: boolean) {
         const lease = await theatre.run.takeLease(player)
         if (!lease) return
         const charged = theatre.log().records.some((record) => record.type === 'charge' && record.lease === lease.id)
-        expect(charged, 'a lease stands for a stored charge').toBe(true)
+        expect(charged, 'a lease that reads data stands for a stored charge').toBe(lease.kind === 'round')
         const report = await theatre.reportFor(player, lease)
         await persist(theatre, restarts, () => theatre.run.report(player, lease.id, report))
       })
@@ -62,6 +71,7 @@ async function wholeRun(mishap: Mishap | null, restarts: boolean) {
 function check(theatre: Theatre): void {
   const { records } = theatre.log()
   expect(records.at(-1)).toMatchObject({ type: 'end', outcome: 'completed' })
+  verifyAnswers(records)
   const audited = auditLog(records)
   expect(records.at(-1)).toMatchObject({ stateHash: audited.stateHash })
   for (const id of ['north', 'south']) {
@@ -70,8 +80,21 @@ function check(theatre: Theatre): void {
   expect(records.filter((record) => record.type === 'charge')).toHaveLength(6)
 }
 
-describe('every write of a run, lost or kept but reported lost', async () => {
-  const reference = await wholeRun(null, false)
+/** Public work is in the log once each. */
+function verifyAnswers(records: readonly RunRecord[]): void {
+  const done = records.flatMap((record) =>
+    record.type === 'evaluation' || record.type === 'mask' ? [`${record.type} ${record.answer?.report.round}`] : [],
+  )
+  const [first] = records
+  const isPublic = first?.type === 'spec' && first.spec.evaluation !== null
+  expect(done).toEqual(isPublic ? ['evaluation 0', 'evaluation 2', 'mask 2', 'evaluation 3'] : [])
+}
+
+describe.each([
+  ['a run', REQUEST],
+  ['a run with public work', PUBLIC],
+])('every write of %s, lost or kept but reported lost', async (_, request) => {
+  const reference = await wholeRun(request, null, false)
   const { writes } = reference.stagehand
   check(reference)
   const { stateHash } = auditLog(reference.log().records)
@@ -82,7 +105,7 @@ describe('every write of a run, lost or kept but reported lost', async () => {
     for (const restarts of [true, false]) {
       it(`converges after each ${mode} write, ${restarts ? 'in a new process' : 'in the same process'}`, async () => {
         for (let at = 0; at < writes; at++) {
-          const theatre = await wholeRun({ at, mode }, restarts)
+          const theatre = await wholeRun(request, { at, mode }, restarts)
           check(theatre)
           expect(auditLog(theatre.log().records).stateHash, `write ${at}`).toBe(stateHash)
         }

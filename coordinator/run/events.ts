@@ -34,6 +34,13 @@ export class EventFold {
         return { type: 'lease.lost', seq, time, round: record.round, dataset: record.dataset }
       case 'end':
         return { type: 'run.ended', seq, time, state: record.outcome }
+      case 'evaluation': {
+        const report = record.answer?.report
+        const evaluation = report ? { records: report.records, correct: report.correct, loss: report.loss } : null
+        return { type: 'round.evaluated', seq, time, round: record.round, evaluation }
+      }
+      case 'mask':
+        return { type: 'stage.masked', seq, time, stage: record.stage, mask: record.answer.report.mask }
       case 'stage':
         return null
     }

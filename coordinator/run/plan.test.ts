@@ -99,6 +99,27 @@ describe('a method', () => {
       { space: { ...pruned, tensors: [{ ...pruned.tensors[0], kept: 0 }] }, stages: [stage] },
       /space/,
     ],
+    [
+      'a new mask for the first stage',
+      { space: pruned, stages: [{ ...stage, prune: { keep: 0.5 } }] },
+      /stages\.prune/,
+    ],
+    ['a new mask in another space', { stages: [stage, { ...stage, prune: { keep: 0.5 } }] }, /stages\.prune/],
+    [
+      'a new mask beside a space',
+      { space: pruned, stages: [stage, { ...stage, space: pruned, prune: { keep: 0.5 } }] },
+      /stages\.prune/,
+    ],
+    [
+      'a new mask that keeps nothing',
+      { space: pruned, stages: [stage, { ...stage, prune: { keep: 0 } }] },
+      /stages\.1\.prune\.keep/,
+    ],
+    [
+      'an evaluation that never comes',
+      { stages: [stage], evaluation: { data: 'e'.repeat(64), every: 0 } },
+      /evaluation/,
+    ],
     ['stages that train other tensors', { stages: [stage, { ...stage, space: pruned }] }, /stages\.space/],
     ['momentum of 1', { stages: [{ ...stage, momentum: 1 }] }, /momentum/],
     ['no stages and no preset', { stages: undefined }, /stages/],
@@ -188,6 +209,23 @@ describe('a method', () => {
     const zopo = plan({ stages: undefined, space: pruned, preset: { name: 'dp-zopo', ...small } })
     expect(zopo.spec.space).toEqual({ ...pruned, weighted: false, distribution: 'binomial' })
     expect(zopo.spec.stages.map(({ rounds }) => rounds)).toEqual([2, 4, 14])
+  })
+
+  it('knows the dimension of masks that are not made yet, and counts evaluations', () => {
+    const prune = { keep: 0.3, scope: 'layer' as const }
+    const { spec } = plan({
+      space: { ...pruned, tensors: [...pruned.tensors, { name: 'v', shape: [7], kept: 1 }] },
+      stages: [stage, { ...stage, prune }],
+      evaluation: { data: 'e'.repeat(64), every: 4 },
+    })
+    const elements = pruned.tensors.map(({ shape }) => shape.reduce((a, b) => a * b, 1))
+    const kept = [...elements, 7].reduce((sum, count) => sum + Math.ceil(0.3 * count), 0)
+    expect(workOf(spec)).toMatchObject({ dimension: kept, rounds: 2 * stage.rounds })
+    expect(workOf(spec).evaluations).toBe(Math.ceil((2 * stage.rounds) / 4) + 1)
+    expect(spec.stages[1]?.prune).toEqual({
+      ...{ score: 'forward', order: 'highest', weighted: false, queries: 1, radius: 1e-3, tokens: 16 },
+      ...prune,
+    })
   })
 
   it('of one side counts one forward pass for each direction and one for all', () => {

@@ -18,7 +18,7 @@ import {
   spend,
   spendCurve,
 } from '../../shared/privacy/index.ts'
-import { groupCount, reportLength, spaceDimension, spaceOfStage, totalRounds } from '../../shared/zo/index.ts'
+import { dimensionOfStage, groupCount, reportLength, totalRounds } from '../../shared/zo/index.ts'
 import { explicit } from './explicit.ts'
 import { withNoise } from './noise.ts'
 import { fieldsOf, PlanError } from './plan-error.ts'
@@ -72,6 +72,7 @@ export function planRun(asked: RunRequest, given: { datasets: readonly DatasetFa
     quorum: request.quorum ?? given.datasets.length,
     deadlineSeconds: request.deadlineSeconds,
     leaseSeconds: request.leaseSeconds,
+    evaluation: request.evaluation,
     seed: given.seed,
   })
   if (!parsed.success) throw new PlanError('bad_request', fieldsOf(parsed.error))
@@ -127,13 +128,19 @@ export function workOf(spec: RunSpec) {
   const units = spec.datasets.reduce((sum, d) => sum + d.units, 0)
   return {
     rounds: totalRounds(spec.stages),
-    dimension: Math.max(...spec.stages.map((_, stage) => spaceDimension(spaceOfStage(spec, stage)))),
+    evaluations: evaluationsOf(spec),
+    dimension: Math.max(...spec.stages.map((_, stage) => dimensionOfStage(spec, stage))),
     forwardPasses: spec.stages.reduce(
       (sum, s) => sum + s.rounds * s.samplingRate * units * groupCount({ ...s, ...spec }),
       0,
     ),
     bytesPerReport: Math.max(...spec.stages.map((stage) => reportBytes(reportLength(stage)))),
   }
+}
+
+/** One at the start, one at the end, and those between. */
+function evaluationsOf({ evaluation, stages }: RunSpec): number {
+  return evaluation ? Math.ceil(totalRounds(stages) / evaluation.every) + 1 : 0
 }
 
 /** Names, hash, signature and punctuation of a report, at their longest. */

@@ -10,6 +10,7 @@ import {
   stateHash,
   totalRounds,
 } from '../../shared/zo/index.ts'
+import { isGivenUp, isHeld, type Offer } from './public.ts'
 import { reportReach } from './reach.ts'
 import type { Hold, StoredReport } from './store.ts'
 import type { OpenRound, RunView, Slot } from './view.ts'
@@ -19,6 +20,8 @@ export type Step =
   | { readonly kind: 'open' }
   | { readonly kind: 'close' }
   | { readonly kind: 'void'; readonly slots: readonly Slot[] }
+  /** An evaluation that nobody made is left out. */
+  | { readonly kind: 'pass'; readonly offer: Offer }
   | { readonly kind: 'finish' }
 
 export interface RoundFacts {
@@ -27,12 +30,15 @@ export interface RoundFacts {
   readonly reports: ReadonlyMap<string, StoredReport>
   /** Who holds the leases of the open round, by lease. */
   readonly holds: ReadonlyMap<string, Hold>
+  /** Public work that the next round waits for. */
+  readonly offer: Offer | null
   readonly now: number
 }
 
-/** One round on one screen: open, wait for reports, void what was lost, close; after the last, finish. */
-export function nextStep({ view, reports, holds, now }: RoundFacts): Step | null {
+/** One round on one screen: open, wait for reports, void what was lost, close, wait for public work; after the last, finish. */
+export function nextStep({ view, reports, holds, offer, now }: RoundFacts): Step | null {
   if (view.end) return null
+  if (offer) return isGivenUp(offer, now) ? { kind: 'pass', offer } : null
   if (!view.open) return view.closed < totalRounds(view.spec.stages) ? { kind: 'open' } : { kind: 'finish' }
   if (isClosable(view, view.open, { reports: reports.size, now })) return { kind: 'close' }
   const slots = lostSlots(view.open, { reports, holds, now })
@@ -50,7 +56,7 @@ function deadlineOf(view: RunView, open: OpenRound): number {
 }
 
 /** Leases that were handed out and not reported in their time. */
-function lostSlots(open: OpenRound, facts: Omit<RoundFacts, 'view'>): Slot[] {
+function lostSlots(open: OpenRound, facts: Omit<RoundFacts, 'view' | 'offer'>): Slot[] {
   return [...open.slots.values()].filter(({ dataset, lease, lost }) => {
     const hold = facts.holds.get(lease)
     return !lost && !facts.reports.has(dataset) && hold !== undefined && hold.expires <= facts.now
@@ -58,7 +64,8 @@ function lostSlots(open: OpenRound, facts: Omit<RoundFacts, 'view'>): Slot[] {
 }
 
 /** When the clock alone changes what `nextStep` says; null where only a report or a poll can. */
-export function nextAlarm({ view, reports, holds, now }: RoundFacts): number | null {
+export function nextAlarm({ view, reports, holds, offer, now }: RoundFacts): number | null {
+  if (offer) return isHeld(offer, now) ? offer.hold!.expires : null
   const { open } = view
   if (!open || view.end) return null
   const waiting = [...open.slots.values()].filter((slot) => !slot.lost && !reports.has(slot.dataset))

@@ -207,7 +207,7 @@ describe('reports', () => {
   it('must fit lease, run, round, state and length, and be signed by the enrolled key', async () => {
     await theatre.begin({ stages: [stage] })
     const lease = (await theatre.run.takeLease(north))!
-    const good = await theatre.reportFor(north, lease)
+    const good = await theatre.roundReportFor(north, lease)
     const { signature: _, ...unsigned } = good
     const wrong = [
       { specHash: 'b'.repeat(64) },
@@ -235,7 +235,7 @@ describe('reports', () => {
     // 1000 units at the clip of 2^20 steps, and 40 deviations of twice that: far below what a report can carry.
     const reach = 1080 * 2 ** 20
     const lease = (await theatre.run.takeLease(north))!
-    const { signature: _, ...unsigned } = await theatre.reportFor(north, lease)
+    const { signature: _, ...unsigned } = await theatre.roundReportFor(north, lease)
     for (const beyond of [reach + 1, -reach - 1]) {
       const report = await north.signer.sign({ ...unsigned, integers: [0, beyond] })
       await expect(theatre.run.report(north, lease.id, report)).rejects.toEqual(code('bad_report'))

@@ -1,5 +1,13 @@
-import type { Lease, Report, Run as RunAnswer, RunSpec } from '../../shared/api/index.ts'
-import { canonicalJson, hashHex, hashOf, type RunEntry, type RunRecord } from '../../shared/ledger/index.ts'
+import type { Lease, PublicReport, Report, Run as RunAnswer, RunSpec } from '../../shared/api/index.ts'
+import {
+  awaitedWork,
+  canonicalJson,
+  hashHex,
+  hashOf,
+  isAnswer,
+  type RunEntry,
+  type RunRecord,
+} from '../../shared/ledger/index.ts'
 import { ReplayError, totalRounds } from '../../shared/zo/index.ts'
 import { commitObject, StoreError } from '../objects/store.ts'
 import { adapterFile, adapterKey } from './adapter.ts'
@@ -10,6 +18,17 @@ import { currentHash, diverged, endEntry, exhausted, leaseAnswer, type Segmented
 import { faultCode, RunError } from './error.ts'
 import { RunLog } from './log.ts'
 import type { RunPorts, WorkerCaller } from './ports.ts'
+import {
+  answerEntry,
+  isHeld,
+  isLeaseFor,
+  isPublicLease,
+  missedEntry,
+  type Offer,
+  publicLease,
+  readOffer,
+  takenBy,
+} from './public.ts'
 import {
   closeRound,
   fitsRound,
@@ -40,6 +59,8 @@ interface Memory {
   reports: Map<string, StoredReport>
   /** Of the open round, by lease. */
   holds: Map<string, Hold>
+  /** Between two rounds. */
+  offer: Offer | null
 }
 
 /**
@@ -67,9 +88,9 @@ export class Run {
     await this.#task(async () => {
       const memory = this.#load(id)
       const first = memory.log.firstRecord()
-      if (first === null) await memory.log.append([{ type: 'spec', run: id, spec }], this.#ports.now())
+      if (first === null) await this.#append(memory, [{ type: 'spec', run: id, spec }])
       else if (first.type !== 'spec' || hashOf(first.spec) !== hashOf(spec)) throw new RunError('conflict')
-      else await memory.log.flush()
+      else await this.#flush(memory)
       await this.#announce(memory)
     })
     this.kick()
@@ -92,6 +113,10 @@ export class Run {
   /** The alarm that was asked for. Early, late or twice: no matter. */
   alarm(): void {
     this.kick()
+    // What nobody answered for is there again, for those who wait for work.
+    void this.#task(async () => {
+      if (this.#memory?.offer) this.#ringDatasets(this.#memory)
+    })
   }
 
   /** Resolves when everything begun so far is done. */
@@ -103,6 +128,8 @@ export class Run {
   async heldLease(worker: WorkerCaller): Promise<Lease | null> {
     return await this.#task(async () => {
       const memory = this.#load()
+      const { offer } = memory
+      if (offer) return this.#heldOffer(memory, offer, worker)
       const slot = this.#openSlot(memory, worker.dataset)
       const hold = slot && memory.holds.get(slot.lease)
       if (!slot || slot.lost || hold?.worker !== worker.id || hold.expires <= this.#ports.now()) return null
@@ -115,6 +142,7 @@ export class Run {
     return await this.#task(async () => {
       const memory = this.#load()
       await this.#settle(memory)
+      if (memory.offer) return this.#takeOffer(memory, memory.offer, worker)
       if (this.#openSlot(memory, worker.dataset)?.lost) await this.#chargeAgain(memory, worker.dataset)
       const slot = this.#openSlot(memory, worker.dataset)
       if (!slot || slot.lost) return null
@@ -136,6 +164,7 @@ export class Run {
       const bodyHash = hashOf(report)
       const named = report.lease === lease && report.run === view.id && report.dataset === worker.dataset
       if (!named || report.specHash !== view.specHash) throw new RunError('bad_report')
+      if (report.kind !== 'round') return await this.#answer(memory, view, { worker, lease, report })
       const before = this.#store.reportOf(lease)
       if (before) return sameReport(before, { bodyHash, worker: worker.id })
       // A staged segment may have closed the round without this report, or voided its lease.
@@ -162,7 +191,7 @@ export class Run {
     await this.#task(async () => {
       const memory = this.#load()
       await memory.log.inspect()
-      await memory.log.flush()
+      await this.#flush(memory)
       const { view, fault } = memory.log
       if (!view) throw new RunError('not_found')
       if (view.end?.outcome === 'cancelled') return
@@ -219,33 +248,39 @@ export class Run {
     if (this.#memory) return this.#memory
     const log = RunLog.load(this.#store, this.#ports.objects, newId)
     if (!log) return null
-    const memory = { log, trainer: new Trainer(this.#store, this.#ports.objects), reports: new Map(), holds: new Map() }
+    const trainer = new Trainer(this.#store, this.#ports.objects)
+    const memory: Memory = { log, trainer, reports: new Map(), holds: new Map(), offer: null }
     this.#readRound(memory)
     this.#memory = memory
     return memory
   }
 
-  /** Reads reports and holds of the open round. */
+  /** Reads reports and holds of the open round, or what is offered between two. */
   #readRound(memory: Memory): void {
     const open = memory.log.view?.open
     const reports = open ? this.#store.reportsOf(open.round) : []
     memory.reports = new Map(reports.map((report) => [report.dataset, report]))
     const holds = [...(open?.slots.values() ?? [])].flatMap((slot) => this.#store.holdOf(slot.lease) ?? [])
     memory.holds = new Map(holds.map((hold) => [hold.lease, hold]))
+    const { view, fault } = memory.log
+    memory.offer = view && !fault ? readOffer(this.#store, view) : null
   }
 
   /** A worker could not report while the coordinator was away: its lease gets its full time again. */
   #extendHolds(memory: Memory): void {
     const leaseMs = (memory.log.view?.spec.leaseSeconds ?? 0) * 1000
-    for (const hold of memory.holds.values()) {
-      const expires = Math.max(hold.expires, this.#ports.now() + leaseMs)
-      this.#store.hold({ ...hold, expires })
-      memory.holds.set(hold.lease, { ...hold, expires })
+    const extended = (hold: Hold): Hold => {
+      const longer = { ...hold, expires: Math.max(hold.expires, Math.ceil(this.#ports.now() + leaseMs)) }
+      this.#store.hold(longer)
+      return longer
     }
+    for (const hold of memory.holds.values()) memory.holds.set(hold.lease, extended(hold))
+    if (memory.offer?.hold) memory.offer = { ...memory.offer, hold: extended(memory.offer.hold) }
   }
 
   #facts(memory: Memory, view: RunView): RoundFacts {
-    return { view, reports: memory.reports, holds: memory.holds, now: this.#ports.now() }
+    const { reports, holds, offer } = memory
+    return { view, reports, holds, offer, now: this.#ports.now() }
   }
 
   /** Does everything that is due, then asks for the next alarm. */
@@ -273,6 +308,8 @@ export class Run {
         return await this.#close(memory, view)
       case 'void':
         return await this.#append(memory, step.slots.map(voidEntry(view)))
+      case 'pass':
+        return await this.#append(memory, [missedEntry(step.offer)])
       case 'finish':
         return await this.#finish(memory, view)
     }
@@ -283,18 +320,18 @@ export class Run {
     await this.#append(memory, next.entries, next.reason)
   }
 
-  /** Closes the open round and opens the next in one commit. */
+  /** Closes the open round and opens the next in one commit, unless that waits for something. */
   async #close(memory: Memory, view: RunView): Promise<void> {
     const point = await this.#replayed(memory, view)
     if (!point) return
-    const closed = closeRound(view.spec, point, [...memory.reports.values()])
+    const closed = closeRound(view.resolved, point, [...memory.reports.values()])
     if (!closed) {
       const { entries, reason } = diverged(view)
       return await this.#append(memory, entries, reason)
     }
     const round = closed.after.nextRound
-    const more = round < totalRounds(view.spec.stages)
-    const next: Segmented = more ? await this.#opening(view, round, closed.stateHash) : { entries: [] }
+    const isNext = round < totalRounds(view.spec.stages) && !awaitedWork({ ...view, closed: round })
+    const next: Segmented = isNext ? await this.#opening(view, round, closed.stateHash) : { entries: [] }
     await this.#append(memory, [...closed.entries, ...next.entries], next.reason)
     if (view.closed === round) memory.trainer.moved(closed.after)
     await this.#checkpoint(memory, view)
@@ -370,6 +407,10 @@ export class Run {
   #tell(memory: Memory): void {
     this.#readRound(memory)
     this.#ports.ring(runTopic(memory.log.id))
+    this.#ringDatasets(memory)
+  }
+
+  #ringDatasets(memory: Memory): void {
     for (const { id } of memory.log.view?.spec.datasets ?? []) this.#ports.ring(datasetTopic(id))
   }
 
@@ -390,12 +431,52 @@ export class Run {
   }
 
   #handOut(memory: Memory, slot: Slot, worker: string): Hold {
-    const expires = Math.ceil(this.#ports.now() + memory.log.view!.spec.leaseSeconds * 1000)
-    const hold = { lease: slot.lease, worker, expires }
+    const hold = { lease: slot.lease, worker, expires: this.#expiry(memory.log.view!) }
     this.#store.hold(hold)
     memory.holds.set(slot.lease, hold)
     this.#ports.setAlarm(nextAlarm(this.#facts(memory, memory.log.view!)))
     return hold
+  }
+
+  /** Public work in the hands of a worker. */
+  #heldOffer({ log }: Memory, offer: Offer, worker: WorkerCaller): Lease | null {
+    const { hold } = offer
+    if (hold?.worker !== worker.id || !isHeld(offer, this.#ports.now())) return null
+    return publicLease(log.view!, { ...offer, hold }, worker.dataset)
+  }
+
+  /** Hands public work to a worker of the run, unless another one has it. */
+  #takeOffer(memory: Memory, offer: Offer, worker: WorkerCaller): Lease | null {
+    const view = memory.log.view!
+    if (!view.accounts.has(worker.dataset)) return null
+    if (isHeld(offer, this.#ports.now())) return this.#heldOffer(memory, offer, worker)
+    const taken = takenBy(offer, view, { worker: worker.id, expires: this.#expiry(view) })
+    this.#store.hold(taken.hold)
+    memory.offer = taken
+    this.#ports.setAlarm(nextAlarm(this.#facts(memory, view)))
+    return publicLease(view, taken, worker.dataset)
+  }
+
+  /** Takes the answer to public work into the log. One that comes late is as good, where no other one came. */
+  async #answer(
+    memory: Memory,
+    view: RunView,
+    { worker, lease, report }: { worker: WorkerCaller; lease: string; report: PublicReport },
+  ): Promise<void> {
+    await this.#flush(memory)
+    if (view.answered?.lease === lease)
+      return sameReport(view.answered, { bodyHash: hashOf(report), worker: worker.id })
+    const { offer } = memory
+    if (!offer || !isLeaseFor(view, offer, lease))
+      throw new RunError(isPublicLease(view, lease) ? 'lease_closed' : 'not_found')
+    if (this.#store.holdOf(lease)?.worker !== worker.id) throw new RunError('forbidden')
+    if (!isAnswer(view.resolved, { work: offer.work, stateHash: currentHash(view) }, report))
+      throw new RunError('bad_report')
+    await this.#append(memory, [answerEntry(worker.id, report)])
+  }
+
+  #expiry({ spec }: RunView): number {
+    return Math.ceil(this.#ports.now() + spec.leaseSeconds * 1000)
   }
 
   #retryLater(error: unknown): void {

@@ -23,8 +23,8 @@ export class Trainer {
   /** The state after the last closed round. @throws ReplayError where the log leads to another state than it says. */
   async state(view: RunView): Promise<ReplayPoint> {
     if (this.#point?.nextRound === view.closed) return this.#point
-    const from = this.#point ?? (await this.#fromCheckpoint(view)) ?? replayStart(view.spec)
-    this.#point = replay(view.spec, this.#closesFrom(from.nextRound), from)
+    const from = this.#point ?? (await this.#fromCheckpoint(view)) ?? replayStart(view.resolved)
+    this.#point = replay(view.resolved, this.#closesFrom(from.nextRound), from)
     return this.#point
   }
 

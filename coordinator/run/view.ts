@@ -1,6 +1,13 @@
-import { type ChargedEvent, envelopeOf, type RunSpec } from '../../shared/api/index.ts'
+import {
+  type ChargedEvent,
+  type Evaluation,
+  envelopeOf,
+  type PublicReport,
+  type RunSpec,
+} from '../../shared/api/index.ts'
 import { EMPTY_LOG, hashOf, type LogHead, type RunRecord } from '../../shared/ledger/index.ts'
 import { distinctEvents, type EventCount, epsilonBounds, ScheduleFilter } from '../../shared/privacy/index.ts'
+import { withMask } from '../../shared/zo/index.ts'
 import { signalToNoise } from './progress.ts'
 
 /** The charge that stands for a dataset in the open round, by its lease. */
@@ -62,6 +69,8 @@ const WINDOW = 16
 export interface RunView {
   readonly id: string
   readonly spec: RunSpec
+  /** The spec with the masks that are made so far: what is replayed, is by this. */
+  resolved: RunSpec
   readonly specHash: string
   readonly created: number
   head: LogHead
@@ -77,6 +86,12 @@ export interface RunView {
   clipped: number[]
   /** Signal to noise of the last closed rounds. */
   signals: number[]
+  /** Closed rounds at the newest evaluation, answered or not. */
+  evaluated: number | null
+  /** The newest answer to one. */
+  evaluation: (Evaluation & { readonly round: number }) | null
+  /** The newest answer to public work, by its lease: its repeat is the same. */
+  answered: { readonly lease: string; readonly worker: string; readonly bodyHash: string } | null
   /** Hash of the trained state after the last closed round. */
   stateHash: string | null
   end: Pick<EndRecord, 'outcome' | 'adapter' | 'stateHash'> | null
@@ -88,6 +103,7 @@ export function viewOfSpec(record: Extract<RunRecord, { type: 'spec' }>): RunVie
   return {
     id: run,
     spec,
+    resolved: spec,
     specHash: hashOf(spec),
     created: time,
     head: EMPTY_LOG,
@@ -98,6 +114,9 @@ export function viewOfSpec(record: Extract<RunRecord, { type: 'spec' }>): RunVie
     losses: [],
     clipped: [],
     signals: [],
+    evaluated: null,
+    evaluation: null,
+    answered: null,
     stateHash: null,
     end: null,
   }
@@ -131,10 +150,30 @@ export function foldRecord(view: RunView, record: RunRecord): void {
       if (record.clippedShare !== undefined) view.clipped = [...view.clipped, record.clippedShare].slice(-WINDOW)
       view.signals = [...view.signals, signalToNoise(view.spec, record)].slice(-WINDOW)
       return
+    case 'evaluation':
+      view.evaluated = record.round
+      if (!record.answer) return
+      view.evaluation = evaluationOf(record.answer.report)
+      view.answered = answeredBy(record.answer)
+      return
+    case 'mask':
+      view.resolved = withMask(view.resolved, record.stage, record.answer.report)
+      view.answered = answeredBy(record.answer)
+      return
     case 'end':
       view.open = null
       view.end = { outcome: record.outcome, adapter: record.adapter, stateHash: record.stateHash }
   }
+}
+
+const answeredBy = ({ worker, report }: { worker: string; report: PublicReport }) => ({
+  lease: report.lease,
+  worker,
+  bodyHash: hashOf(report),
+})
+
+function evaluationOf({ round, records, correct, loss }: Evaluation & { round: number }) {
+  return { round, records, correct, loss }
 }
 
 function setSlot(view: RunView, slot: Slot): void {

@@ -59,6 +59,8 @@ export interface Engine {
    * @returns nats, [records, groups], row-major. A record's losses are the same bits whatever else is in the call.
    */
   losses(records: readonly EncodedRecord[], at: Perturbation): Promise<Float32Array>
+  /** Loss of every record at the center alone: nats, [records]. */
+  centerLosses(records: readonly EncodedRecord[], center: Float32Array): Promise<Float32Array>
   /** Class logits [records, classes], row-major, in the order of the task's classes; for classification tasks. */
   logits(records: readonly EncodedRecord[], center: Float32Array): Promise<Float32Array>
   /** Ends the threads; later calls fail with code `closed`. */
@@ -129,6 +131,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     losses: async (records, { center, ...around }) => {
       checkLength(center, dimension)
       return pool.run(records, { center, around }, 'losses')
+    },
+    centerLosses: async (records, center) => {
+      checkLength(center, dimension)
+      return pool.run(records, { center, around: 'center' }, 'losses')
     },
     logits: async (records, center) => {
       checkLength(center, dimension)

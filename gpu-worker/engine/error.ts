@@ -28,6 +28,7 @@ export type EngineErrorCode =
   | 'wrong_stage'
   | 'unknown_label'
   | 'wrong_mask'
+  | 'wrong_evaluation'
   | 'no_classes'
   | 'no_score'
   | 'no_room'

@@ -1,3 +1,4 @@
+export * from './lease.ts'
 export * from './method.ts'
 export * from './preset.ts'
 export * from './problem.ts'

@@ -1,8 +1,22 @@
 import { z } from 'zod'
+import { QUERIES_MAX } from '../zo/pruning/stream.ts'
 import { clipPart, SCALE_MAX, scale } from './scalar.ts'
 import { spaceSchema } from './space.ts'
 
 export const noiseSchema = z.enum(['gaussian', 'laplace'])
+
+export const pruneSchema = z
+  .strictObject({
+    score: z.enum(['forward', 'magnitude', 'random']).default('forward'),
+    keep: z.number().gt(0).lte(1).describe('Share of the entries that the mask keeps.'),
+    order: z.enum(['highest', 'lowest']).default('highest'),
+    scope: z.enum(['global', 'layer']).default('global'),
+    weighted: z.boolean().default(false).describe('Whether entries have factors by their rank.'),
+    queries: z.int().min(1).max(QUERIES_MAX).default(1).describe('Of the forward score, as radius and tokens are.'),
+    radius: scale.default(1e-3),
+    tokens: z.int().min(1).max(8192).default(16),
+  })
+  .meta({ id: 'Prune', description: 'A mask made anew of the weights that a stage begins with.' })
 
 const stageShape = {
   rounds: z.int().min(1).max(1_000_000),
@@ -24,6 +38,11 @@ const stageShape = {
   space: spaceSchema
     .optional()
     .describe('Where this stage trains, if elsewhere than the run: another rank, another mask.'),
+  prune: pruneSchema
+    .optional()
+    .describe(
+      'Of stages after the first, in a pruned space: a mask made anew by a worker when the stage before has ended.',
+    ),
 }
 export const stageSchema = z.strictObject({ ...stageShape, noiseMultiplier: scale }).meta({ id: 'Stage' })
 /** A stage as one asks for it: defaults filled, noise left to the plan. */

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Preset } from '../zo/presets.ts'
+import { pruneSchema } from './method.ts'
 import { clipPart, scale } from './scalar.ts'
 
 const common = {
@@ -15,20 +16,28 @@ const common = {
 const { learningRate: _, ...withoutRate } = common
 const radius = scale.optional()
 
-const staged = (name: 'dp-zoso' | 'dp-zopo') =>
-  z.strictObject({
-    name: z.literal(name),
-    ...common,
-    stages: z.int().min(1).max(16).optional(),
-    radius: z.strictObject({ start: scale, end: scale }).optional(),
-    prox: z.number().nonnegative().max(1e6).optional(),
+const staged = {
+  ...common,
+  stages: z.int().min(1).max(16).optional(),
+  radius: z.strictObject({ start: scale, end: scale }).optional(),
+  prox: z.number().nonnegative().max(1e6).optional(),
+}
+const share = z.number().gt(0).lte(1)
+const remade = pruneSchema
+  .extend({
+    keep: z
+      .union([share, z.strictObject({ start: share, end: share })])
+      .describe('Of all remade masks; or of the first stage and the last, geometric between.'),
   })
+  .describe('Masks of the stages after the first are made anew; left out, all stages train what one mask keeps.')
 
 /** A published method, by its name and the numbers that differ from its defaults; the plan expands it to stages. */
 export const presetSchema = z
   .discriminatedUnion('name', [
-    staged('dp-zoso'),
-    staged('dp-zopo').describe('dp-zoso in a pruned space.'),
+    z.strictObject({ name: z.literal('dp-zoso'), ...staged }),
+    z
+      .strictObject({ name: z.literal('dp-zopo'), ...staged, prune: remade.optional() })
+      .describe('dp-zoso in a pruned space.'),
     z.strictObject({ name: z.literal('dpzero'), ...common, radius }),
     z.strictObject({ name: z.literal('dp-zo'), ...common, radius, noise: z.enum(['gaussian', 'laplace']).optional() }),
     z.strictObject({

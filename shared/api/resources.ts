@@ -1,9 +1,10 @@
 import { z } from 'zod'
+import { evaluationSchema, evaluationShape } from './lease.ts'
 import { methodShape, noiseSchema, stageRequestSchema, stageSchema } from './method.ts'
 import { presetSchema } from './preset.ts'
 import { HexHash, Identifier } from './scalar.ts'
 import { spaceSchema } from './space.ts'
-import { budgetSchema, mechanismEventSchema, runSpecSchema } from './spec.ts'
+import { budgetSchema, evaluationSettingsSchema, runSpecSchema } from './spec.ts'
 import { taskSchema } from './task.ts'
 
 // --- datasets ---
@@ -120,6 +121,7 @@ export const runRequestSchema = z
     quorum: z.int().positive().optional().describe('Default: all datasets.'),
     deadlineSeconds: z.number().positive().max(86_400).default(600),
     leaseSeconds: z.number().positive().max(86_400).default(120),
+    evaluation: evaluationSettingsSchema.nullable().default(null).describe('Default: none.'),
   })
   .refine(({ stages, preset }) => (stages === undefined) !== (preset === undefined), {
     path: ['stages'],
@@ -157,6 +159,7 @@ export const runPlanSchema = z
       .describe(
         "Rounds each dataset's lifetime budget could still pay for at the last stage, by the filter that guards it over all runs.",
       ),
+    evaluations: z.int().describe('On public data; not in the forward passes.'),
     dimension: z.int().describe('Trained coordinates d.'),
     forwardPasses: z.number().describe('Expected evaluations of one record, all datasets together.'),
     bytesPerReport: z.int().describe('Upper bound of one report on the wire.'),
@@ -182,6 +185,10 @@ export const runSchema = z
       .number()
       .nullable()
       .describe('Power of the signal over that of the noise in what was released, mean of the last 16 closed rounds.'),
+    evaluation: z
+      .strictObject({ round: z.int().describe('Closed rounds of the model.'), ...evaluationShape })
+      .nullable()
+      .describe('The newest on public data, as a worker says it.'),
     spent: z
       .array(
         z.strictObject({
@@ -225,57 +232,6 @@ export const updatesSchema = z
   })
   .meta({ id: 'Updates' })
 
-// --- leases and reports ---
-export const leaseRequestSchema = z
-  .strictObject({ waitSeconds: z.number().min(0).max(60).default(25) })
-  .meta({ id: 'LeaseRequest' })
-export const roundLeaseSchema = z
-  .strictObject({
-    kind: z.literal('round'),
-    id: Identifier,
-    run: Identifier,
-    specHash: HexHash,
-    dataset: Identifier,
-    round: z.int().nonnegative(),
-    attempt: z.int().nonnegative(),
-    event: mechanismEventSchema,
-    expires: z.int().describe('Milliseconds since 1970 by the coordinator, for display only.'),
-    head: z.strictObject({ size: z.int(), hash: HexHash }).describe('The log, this charge in it.'),
-  })
-  .meta({ id: 'RoundLease', description: 'The right to report once for a round of a run, its charge in the log.' })
-/** What a worker is asked to do next. */
-export const leaseSchema = z.discriminatedUnion('kind', [roundLeaseSchema]).meta({ id: 'Lease' })
-export type Lease = z.infer<typeof leaseSchema>
-
-/** Largest magnitude of a released integer: sums over 1,000 datasets stay safe integers. */
-export const MAX_INTEGER = 2 ** 43
-const reportShape = {
-  run: Identifier,
-  specHash: HexHash,
-  lease: Identifier,
-  dataset: Identifier,
-  round: z.int().nonnegative(),
-  /** Trained state that the losses were evaluated at, as the worker replayed it. */
-  stateHash: HexHash,
-  integers: z.array(z.int().min(-MAX_INTEGER).max(MAX_INTEGER)).min(1).max(4098),
-}
-export const unsignedReportSchema = z.strictObject(reportShape)
-export type UnsignedReport = z.infer<typeof unsignedReportSchema>
-/** All that leaves a worker: ids, hashes, grid integers, a signature. */
-export const reportSchema = z
-  .strictObject({
-    ...reportShape,
-    signature: z
-      .string()
-      .regex(/^[A-Za-z0-9+/]{86}==$/)
-      .describe('Ed25519, base64.'),
-  })
-  .meta({ id: 'Report' })
-export type Report = z.infer<typeof reportSchema>
-export const reportAnswerSchema = z
-  .strictObject({ lease: Identifier, accepted: z.literal(true) })
-  .meta({ id: 'ReportAnswer' })
-
 // --- events ---
 export const runEventSchema = z
   .discriminatedUnion('type', [
@@ -291,6 +247,20 @@ export const runEventSchema = z
       signalToNoise: z.number().describe('Of what the round released; around 0 where there is nothing but noise.'),
       stateHash: HexHash,
       spent: z.record(Identifier, z.number()).describe('Epsilon by dataset, of this run.'),
+    }),
+    z.strictObject({
+      type: z.literal('round.evaluated'),
+      seq: z.int(),
+      time: z.int(),
+      round: z.int().describe('Closed rounds of the model.'),
+      evaluation: evaluationSchema.nullable().describe('Null where no worker answered in its time.'),
+    }),
+    z.strictObject({
+      type: z.literal('stage.masked'),
+      seq: z.int(),
+      time: z.int(),
+      stage: z.int(),
+      mask: HexHash,
     }),
     z.strictObject({ type: z.literal('lease.lost'), seq: z.int(), time: z.int(), round: z.int(), dataset: Identifier }),
     z.strictObject({ type: z.literal('run.ended'), seq: z.int(), time: z.int(), state: runStateSchema }),

@@ -1,5 +1,5 @@
 import { canonicalJson } from '../ledger/canonical.ts'
-import { type UnsignedReport, unsignedReportSchema } from './resources.ts'
+import { type UnsignedReport, unsignedReportSchema } from './lease.ts'
 
 /** Keeps a report's signature from meaning anything elsewhere. */
 const DOMAIN = 'sotto-report-v1\n'

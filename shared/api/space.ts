@@ -3,7 +3,7 @@ import { elementsOf, RANK_MAX, type Space, spaceDimension } from '../zo/space.ts
 import { HexHash, scale } from './scalar.ts'
 
 /** Trained coordinates: half a gibibyte of float32 for each stage. */
-const DIMENSION_MAX = 2 ** 27
+export const DIMENSION_MAX = 2 ** 27
 
 const loraSiteSchema = z.strictObject({
   name: z.string().min(1).max(200),

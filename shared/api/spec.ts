@@ -1,13 +1,15 @@
 import { z } from 'zod'
+import { keptInAll } from '../zo/pruning/keep.ts'
+import { type Stage, totalRounds } from '../zo/schedule.ts'
 import type { Space } from '../zo/space.ts'
 import { fewestReports } from '../zo/update.ts'
 import { bounds, methodShape, noiseSchema, stageSchema } from './method.ts'
 import { HexHash, Identifier, Seed } from './scalar.ts'
-import { outlineOf, spaceSchema } from './space.ts'
+import { DIMENSION_MAX, outlineOf, spaceSchema } from './space.ts'
 import { taskSchema } from './task.ts'
 
 /** Format of the spec: another number where an old one would be read as something else. */
-export const SPEC_VERSION = 3
+export const SPEC_VERSION = 4
 /** A larger delta allows to publish one unit in a hundred as it is: no privacy. */
 const DELTA_MAX = 0.01
 
@@ -39,6 +41,30 @@ interface Trained {
 const trainAlike = ({ space, stages }: Trained): boolean =>
   stages.every((stage) => stage.space === undefined || outlineOf(stage.space) === outlineOf(space))
 
+/** New masks are of stages after the first, keep what memory holds, and stand in the place of a space. */
+const remakeable = ({ space, stages }: Pick<Trained, 'space'> & { stages: readonly Stage[] }): boolean =>
+  stages.every(({ prune, space: own }, index) => {
+    if (!prune) return true
+    const fits = space.kind === 'pruned' && keptInAll(space.tensors, prune) <= DIMENSION_MAX
+    return index > 0 && own === undefined && fits
+  })
+
+export const evaluationSettingsSchema = z
+  .strictObject({
+    data: HexHash.describe(
+      'SHA-256 of a JSONL file, which is one of the files of the model under evaluation/. Public.',
+    ),
+    every: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .describe('Closed rounds between two evaluations; one is at the start, one at the end.'),
+  })
+  .meta({
+    id: 'EvaluationSettings',
+    description: 'Evaluation on public data by a worker, for which the run waits. No privacy is spent.',
+  })
+
 /** Everything a run does, explicit; its hash is the run's identity, and a worker accepts work for no other. */
 export const runSpecSchema = z
   .strictObject({
@@ -62,6 +88,7 @@ export const runSpecSchema = z
     quorum: z.int().positive().describe('Reports that let a round close at its deadline.'),
     deadlineSeconds: z.number().positive(),
     leaseSeconds: z.number().positive(),
+    evaluation: evaluationSettingsSchema.nullable(),
     seed: Seed,
   })
   .refine((spec) => new Set(spec.datasets.map((d) => d.id)).size === spec.datasets.length, 'a dataset is named twice')
@@ -79,9 +106,17 @@ export const runSpecSchema = z
     path: ['aggregation'],
     message: 'the rule needs more datasets than the quorum',
   })
+  .refine(remakeable, {
+    path: ['stages', 'prune'],
+    message: 'a mask is made anew for stages after the first of a pruned space, in the place of a space of their own',
+  })
   .refine(trainAlike, { path: ['stages', 'space'], message: 'stages train the same tensors' })
   .meta({ id: 'RunSpec' })
 export type RunSpec = z.infer<typeof runSpecSchema>
+/** Whether a run evaluates its model after so many closed rounds. */
+export function isEvaluated({ evaluation, stages }: Pick<RunSpec, 'evaluation' | 'stages'>, closed: number): boolean {
+  return evaluation !== null && (closed % evaluation.every === 0 || closed === totalRounds(stages))
+}
 /** How losses become a report. */
 export type Method = Pick<RunSpec, 'clipping' | 'noise' | 'sides'>
 /** How a unit's vector is bounded: by which clip, and in the norm that the noise of this mechanism hides. */

@@ -17,6 +17,7 @@ export class LedgerError extends Error {
     | 'out_of_order'
     | 'uncharged_report'
     | 'wrong_update'
+    | 'wrong_public_work'
   constructor(code: LedgerError['code'], seq: number, cause?: unknown) {
     super(`log refused at record ${seq}: ${code}`, { cause })
     this.name = 'LedgerError'

@@ -1,5 +1,6 @@
 export { canonicalJson, hashHex, hashOf } from './canonical.ts'
 export { appendEntries, EMPTY_LOG, LedgerError, type LogHead, readSegment, type Segment, segmentKey } from './chain.ts'
+export { awaitedWork, isAnswer, type PublicWork, resolvedSpec, type Standing } from './public-work.ts'
 export { GENESIS, type RunEntry, type RunRecord, runRecordSchema } from './record.ts'
 export { toldOf } from './told.ts'
 export { verifyRun } from './verify.ts'

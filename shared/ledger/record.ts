@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { evaluationReportSchema, maskReportSchema } from '../api/lease.ts'
 import { HexHash, Identifier } from '../api/scalar.ts'
 import { mechanismEventSchema, runSpecSchema } from '../api/spec.ts'
 
@@ -62,6 +63,20 @@ export const runRecordSchema = z.discriminatedUnion('type', [
     stateHash: HexHash,
   }),
   z.strictObject({ ...head, type: z.literal('stage'), stage: z.int().nonnegative(), stateHash: HexHash }),
+  z.strictObject({
+    ...head,
+    type: z.literal('evaluation'),
+    /** Closed rounds of the model. */
+    round,
+    /** What a worker said, whole; null where none did in its time. */
+    answer: z.strictObject({ worker: Identifier, report: evaluationReportSchema }).nullable(),
+  }),
+  z.strictObject({
+    ...head,
+    type: z.literal('mask'),
+    stage: z.int().positive(),
+    answer: z.strictObject({ worker: Identifier, report: maskReportSchema }),
+  }),
   z.strictObject({
     ...head,
     type: z.literal('end'),

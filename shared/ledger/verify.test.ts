@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { replayStart } from '../zo/replay.ts'
+import { stateHash } from '../zo/state.ts'
 import { coefficients } from '../zo/update.ts'
 import { appendEntries, EMPTY_LOG, LedgerError } from './chain.ts'
 import type { RunEntry } from './record.ts'
@@ -21,11 +23,11 @@ const stage = {
   average: false,
   normalise: false,
 }
-const spec: RunEntry = {
+const spec: Extract<RunEntry, { type: 'spec' }> = {
   type: 'spec',
   run: 'run-1',
   spec: {
-    version: 3,
+    version: 4,
     model: 'a'.repeat(64),
     task: {
       kind: 'prompt-classification',
@@ -58,6 +60,7 @@ const spec: RunEntry = {
     quorum: 2,
     deadlineSeconds: 60,
     leaseSeconds: 60,
+    evaluation: null,
     seed: '0123456789abcdef',
   },
 }
@@ -184,5 +187,64 @@ describe('verifyRun', () => {
     expect(codeOf(...entries({ clippedShare: 0.4 }))).toBe('verified')
     expect(codeOf(...entries({ clippedShare: 0.4 * (1 + 2 ** -52) }))).toBe('wrong_update')
     expect(codeOf(...entries({}))).toBe('wrong_update')
+  })
+})
+
+describe('public work', () => {
+  const start = stateHash(replayStart(spec.spec).state)
+  const evaluated = { ...spec, spec: { ...spec.spec, evaluation: { data: 'e'.repeat(64), every: 4 } } }
+  const names = { run: 'run-1', specHash: 'a'.repeat(64), lease: 'l', dataset: 'east', round: 0, stateHash: start }
+  const signature = `${'A'.repeat(86)}==`
+  const evaluation = (more: object = {}, round = 0): RunEntry => {
+    const report = { kind: 'evaluation', ...names, records: 10, correct: 7, loss: 5, signature, ...more } as const
+    return { type: 'evaluation', round, answer: { worker: 'w', report } }
+  }
+  const rest = [open, charge('east'), charge('north'), close()]
+
+  it.each<[string, RunEntry[], string]>([
+    ['an evaluation before the round that waits for it', [evaluated, evaluation(), ...rest], 'verified'],
+    ['one that nobody made', [evaluated, { type: 'evaluation', round: 0, answer: null }, ...rest], 'verified'],
+    ['a round that did not wait', [evaluated, ...rest], 'wrong_public_work'],
+    ['an evaluation that none asked for', [spec, evaluation(), ...rest], 'wrong_public_work'],
+    ['two evaluations', [evaluated, evaluation(), evaluation(), ...rest], 'wrong_public_work'],
+    ['one of another model', [evaluated, evaluation({ stateHash: 'f'.repeat(64) }), ...rest], 'wrong_public_work'],
+    ['one of other rounds', [evaluated, evaluation({ round: 4 }, 4), ...rest], 'wrong_public_work'],
+    ['more labels found than there are', [evaluated, evaluation({ correct: 11 }), ...rest], 'wrong_public_work'],
+  ])('%s', (_, entries, code) => {
+    expect(codeOf(...entries)).toBe(code)
+  })
+
+  const tensors = [
+    { name: 'a', shape: [4, 5], kept: 6 },
+    { name: 'b', shape: [10], kept: 4 },
+  ]
+  const space = {
+    ...({ kind: 'pruned', distribution: 'rademacher', weighted: false } as const),
+    ...{ tensors, mask: 'c'.repeat(64) },
+  }
+  const prune = {
+    ...({ score: 'forward', keep: 0.5, order: 'highest', scope: 'layer', weighted: false } as const),
+    ...{ queries: 2, radius: 1e-3, tokens: 16 },
+  }
+  const once = { ...stage, rounds: 1 }
+  const masked = { ...spec, spec: { ...spec.spec, space, stages: [once, { ...once, prune }] } }
+  const mask = (more: object = {}): RunEntry => {
+    const slopes = { first: [1, 2], second: [3, 0.5] }
+    const made = { stage: 1, mask: 'd'.repeat(64), kept: [10, 5], slopes }
+    const report = { kind: 'mask', ...names, round: 1, stateHash: 'b'.repeat(64), ...made, signature, ...more } as const
+    return { type: 'mask', stage: 1, answer: { worker: 'w', report } }
+  }
+  const second = { ...open, round: 1, stage: 1 } as RunEntry
+  it.each<[string, RunEntry[], string]>([
+    ['a mask between the stages', [mask(), second], 'verified'],
+    ['a stage that did not wait', [second], 'wrong_public_work'],
+    ['a mask that keeps more', [mask({ kept: [10, 6] }), second], 'wrong_public_work'],
+    ['a mask of more entries than a tensor has', [mask({ kept: [4, 11] }), second], 'wrong_public_work'],
+    ['a mask without its slopes', [mask({ slopes: null }), second], 'wrong_public_work'],
+    ['a mask with fewer slopes', [mask({ slopes: { first: [1], second: [1] } }), second], 'wrong_public_work'],
+    ['a mask of another state', [mask({ stateHash: 'a'.repeat(64) }), second], 'wrong_public_work'],
+    ['a mask of another stage', [mask({ stage: 2 }), second], 'wrong_public_work'],
+  ])('%s', (_, entries, code) => {
+    expect(codeOf(masked, ...rest, ...entries)).toBe(code)
   })
 })

@@ -1,8 +1,12 @@
+import type { PublicReport } from '../api/lease.ts'
 import { stageEvent } from '../api/spec.ts'
-import { reportLength, stageOf } from '../zo/schedule.ts'
+import { replayStart } from '../zo/replay.ts'
+import { reportLength, stageOf, withMask } from '../zo/schedule.ts'
+import { stateHash } from '../zo/state.ts'
 import { coefficients } from '../zo/update.ts'
 import { hashOf } from './canonical.ts'
 import { LedgerError } from './chain.ts'
+import { awaitedWork, isAnswer, type Standing } from './public-work.ts'
 import type { RunRecord } from './record.ts'
 import { toldOf } from './told.ts'
 
@@ -12,21 +16,71 @@ type Spec = Extract<RunRecord, { type: 'spec' }>
 
 /**
  * What the records of a run must keep to, beside their chain: every released report has its own charge before it, for its round and
- * dataset, no report is counted twice, every charge is its stage's mechanism, and the coefficients, the private loss and the share of clipped units follow from the integers.
+ * dataset, no report is counted twice, every charge is its stage's mechanism, the coefficients, the private loss and the share of
+ * clipped units follow from the integers, and no round began before the evaluation and the mask that it waits for.
  * The trained state is checked by `replay` of `shared/zo`.
  * @param records the whole log, from its first record
- * @throws LedgerError `not_a_record` without a spec at the head, `uncharged_report`, `wrong_update`
+ * @throws LedgerError `not_a_record` without a spec at the head, `uncharged_report`, `wrong_update`, `wrong_public_work`
  */
 export function verifyRun(records: readonly RunRecord[]): Spec {
   const [first] = records
   if (first?.type !== 'spec') throw new LedgerError('not_a_record', 0)
   const charges = new Map<string, Charge>()
   const counted = new Set<string>()
+  const between = new BetweenRounds(first)
   for (const record of records) {
+    between.push(record)
     if (record.type === 'charge') charges.set(record.lease, checkedCharge(record, first))
     if (record.type === 'close') checkClose(record, { first, charges, counted })
   }
   return first
+}
+
+/** What lies between rounds: the work that the next one waits for, each answered once and for the model as it is. */
+class BetweenRounds {
+  #at: Standing
+  #stateHash: string
+
+  constructor({ spec }: Spec) {
+    this.#at = { resolved: spec, closed: 0, evaluated: null }
+    this.#stateHash = stateHash(replayStart(spec).state)
+  }
+
+  push(record: RunRecord): void {
+    switch (record.type) {
+      case 'open':
+        this.#require(awaitedWork(this.#at) === null, record)
+        return
+      case 'close':
+        this.#at = { ...this.#at, closed: record.round + 1 }
+        this.#stateHash = record.stateHash
+        return
+      case 'evaluation':
+        this.#require(awaitedWork(this.#at)?.kind === 'evaluation' && record.round === this.#at.closed, record)
+        if (record.answer) this.#checkAnswer(record.answer.report, record)
+        this.#at = { ...this.#at, evaluated: record.round }
+        return
+      case 'mask': {
+        const { report } = record.answer
+        this.#checkAnswer(report, record)
+        this.#require(report.stage === record.stage, record)
+        this.#at = { ...this.#at, resolved: withMask(this.#at.resolved, record.stage, report) }
+        return
+      }
+      case 'end':
+        this.#require(record.outcome !== 'completed' || awaitedWork(this.#at) === null, record)
+    }
+  }
+
+  #checkAnswer(report: PublicReport, record: RunRecord): void {
+    const work = awaitedWork(this.#at)
+    const { resolved } = this.#at
+    this.#require(work !== null && isAnswer(resolved, { work, stateHash: this.#stateHash }, report), record)
+  }
+
+  #require(holds: boolean, { seq }: RunRecord): void {
+    if (!holds) throw new LedgerError('wrong_public_work', seq)
+  }
 }
 
 function checkedCharge(charge: Charge, { spec }: Spec): Charge {

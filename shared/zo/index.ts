@@ -24,6 +24,7 @@ export {
   type Keep,
   type KeepSchedule,
   keepRateAt,
+  keptInAll,
   maskFromScores,
   type Order,
   overlapShare,
@@ -49,12 +50,17 @@ export {
   replayStart,
 } from './replay.ts'
 export {
+  dimensionOfStage,
+  type MadeMask,
+  type Remake,
   type RoundInStage,
   reportLength,
   type Stage,
   spaceOfStage,
   stageOf,
   totalRounds,
+  wantsMask,
+  withMask,
 } from './schedule.ts'
 export {
   type Distribution,

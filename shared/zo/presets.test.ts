@@ -22,6 +22,14 @@ describe('what a preset stands for', () => {
     expect(expandPreset({ name: 'dp-zopo', samplingRate: 0.0625 })).toEqual(expected)
   })
 
+  it('dp-zopo: masks made anew, of one keep rate or of one that grows from the first stage to the last', () => {
+    const prune = { score: 'forward', order: 'highest', scope: 'global', queries: 1, radius: 1e-3, tokens: 16 } as const
+    const masks = (keep: number | { start: number; end: number }) =>
+      expandPreset({ name: 'dp-zopo', samplingRate: 0.0625, prune: { ...prune, keep } }).stages.map((s) => s.prune)
+    expect(masks(0.01)).toEqual([undefined, { ...prune, keep: 0.01 }, { ...prune, keep: 0.01 }])
+    expect(masks({ start: 0.01, end: 0.04 })).toEqual([undefined, { ...prune, keep: 0.02 }, { ...prune, keep: 0.04 }])
+  })
+
   it('dpzero: one direction on the sphere', () => {
     expect(expandPreset({ name: 'dpzero', samplingRate: 0.01 })).toEqual({
       clipping: 'per-direction',

@@ -1,4 +1,5 @@
-import type { Stage } from './schedule.ts'
+import { keepRateAt } from './pruning/rate.ts'
+import type { Remake, Stage } from './schedule.ts'
 import type { Distribution } from './space.ts'
 
 /**
@@ -19,6 +20,7 @@ export type DraftStage = Pick<
   | 'lossShare'
   | 'lossBound'
   | 'clipShare'
+  | 'prune'
 >
 
 export interface Expansion {
@@ -49,13 +51,21 @@ interface Common {
 }
 
 export interface DpZosoPreset extends Common {
-  readonly name: 'dp-zoso' | 'dp-zopo'
+  readonly name: 'dp-zoso'
   /** S */
   readonly stages?: number | undefined
   /** phi of the first stage and of the last; geometric between. */
   readonly radius?: { readonly start: number; readonly end: number } | undefined
   /** gamma */
   readonly prox?: number | undefined
+}
+
+export interface DpZopoPreset extends Omit<DpZosoPreset, 'name'> {
+  readonly name: 'dp-zopo'
+  /** Masks made anew for the stages after the first: the dynamic strategy, and with a keep rate that grows the incremental one. */
+  readonly prune?:
+    | (Omit<Remake, 'keep'> & { readonly keep: number | { readonly start: number; readonly end: number } })
+    | undefined
 }
 
 export interface DpZeroPreset extends Common {
@@ -81,7 +91,7 @@ export interface SottoPreset extends Common {
   readonly radius?: number | undefined
 }
 
-export type Preset = DpZosoPreset | DpZeroPreset | DpZoPreset | DpAggZoPreset | SottoPreset
+export type Preset = DpZosoPreset | DpZopoPreset | DpZeroPreset | DpZoPreset | DpAggZoPreset | SottoPreset
 
 /** A preset whose numbers contradict each other. */
 export class PresetError extends RangeError {
@@ -128,9 +138,9 @@ const geometric = ({ start, end }: { start: number; end: number }, at: number, o
  * DP-ZOSO (arXiv 2402.07818): rounds double and the rate halves from stage to stage, the radius grows from start to end, a prox
  * term pulls to where the stage began, each of P finite differences is clipped by itself. Published: S 3, T_0 1000 capped at
  * 6000 rounds, eta 2e-5, gamma 5e-4, C 30, P 1. Its radius of 1e-6 is below what single precision resolves: 1e-3 to 1e-2 here.
- * DP-ZOPO is the same in a pruned space.
+ * DP-ZOPO is the same in a pruned space, its mask kept or made anew from stage to stage.
  */
-function dpZoso(preset: DpZosoPreset): Expansion {
+function dpZoso(preset: DpZosoPreset | DpZopoPreset): Expansion {
   const { stages = 3, rounds = 6000, learningRate = 2e-5, prox = 5e-4, clip = 30, directions = 1 } = preset
   const { radius = { start: 1e-3, end: 1e-2 }, samplingRate } = preset
   return {
@@ -142,8 +152,17 @@ function dpZoso(preset: DpZosoPreset): Expansion {
       radius: geometric(radius, s, stages),
       ...{ directions, clip, samplingRate, prox },
       ...lossOf(preset),
+      ...remadeAt(preset, s, stages),
     })),
   }
+}
+
+/** The new mask of a stage after the first, where a preset wants them. */
+function remadeAt(preset: DpZosoPreset | DpZopoPreset, stage: number, stages: number): Pick<DraftStage, 'prune'> {
+  if (preset.name !== 'dp-zopo' || !preset.prune || stage === 0) return {}
+  const { keep, ...prune } = preset.prune
+  if (typeof keep === 'number') return { prune: { ...prune, keep } }
+  return { prune: { ...prune, keep: keepRateAt({ ...keep, stages, growth: 'geometric' }, stage) } }
 }
 
 /** One stage without prox. */

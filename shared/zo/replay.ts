@@ -1,6 +1,6 @@
 import { portableKernels, type ZoKernels } from './kernels.ts'
-import { type Stage, spaceOfStage, stageOf, totalRounds } from './schedule.ts'
-import { type Space, spaceDimension } from './space.ts'
+import { dimensionOfStage, type Stage, spaceOfStage, stageOf, totalRounds } from './schedule.ts'
+import type { Space } from './space.ts'
 import { initialState, isFiniteState, nextStage, settled, stateHash, type TrainedState } from './state.ts'
 import { applyUpdate, withMean } from './update.ts'
 
@@ -33,7 +33,7 @@ export interface ReplayPoint {
 }
 
 export function replayStart(spec: ReplaySpec): ReplayPoint {
-  return { nextRound: 0, state: initialState(spaceDimension(spaceOfStage(spec, 0))) }
+  return { nextRound: 0, state: initialState(dimensionOfStage(spec, 0)) }
 }
 
 /**
@@ -59,7 +59,7 @@ export function advance(
   if (!last) return { nextRound, state }
   const isFinal = nextRound === totalRounds(spec.stages)
   const ended = settled(state)
-  return { nextRound, state: isFinal ? ended : nextStage(ended, spaceDimension(spaceOfStage(spec, index + 1))) }
+  return { nextRound, state: isFinal ? ended : nextStage(ended, dimensionOfStage(spec, index + 1)) }
 }
 
 /**

@@ -1,4 +1,14 @@
-import type { Space } from './space.ts'
+import { type Keep, keptInAll } from './pruning/keep.ts'
+import { elementsOf, type PrunedSpace, type Space, spaceDimension } from './space.ts'
+
+/** How a stage's mask is made of the weights that the stage begins with: no data are read for it. */
+export interface Remake extends Keep {
+  readonly score: 'forward' | 'magnitude' | 'random'
+  /** Of the forward score: directions, perturbation scale, and length of the repeated token. */
+  readonly queries: number
+  readonly radius: number
+  readonly tokens: number
+}
 
 /** A stage: a span of rounds with fixed hyper-parameters (the stages of DP-ZOSO, arXiv 2402.07818). */
 export interface Stage {
@@ -33,6 +43,8 @@ export interface Stage {
   readonly normalise?: boolean
   /** Where this stage trains, if elsewhere than the run's space says: another rank, another mask. */
   readonly space?: Space | undefined
+  /** Instead: the stage trains what a new mask keeps, made when the stage before has ended (dynamic pruning of DP-ZOPO). */
+  readonly prune?: Remake | undefined
 }
 
 export function totalRounds(stages: readonly Stage[]): number {
@@ -61,11 +73,58 @@ export function stageOf(stages: readonly Stage[], round: number): RoundInStage {
   throw new RangeError('the round lies outside the schedule')
 }
 
-/** Where a stage trains. @throws RangeError for a stage outside the schedule. */
-export function spaceOfStage(spec: { readonly space: Space; readonly stages: readonly Stage[] }, index: number): Space {
-  const stage = spec.stages[index]
+interface Spaced {
+  readonly space: Space
+  readonly stages: readonly Stage[]
+}
+
+/** Where a stage trains. @throws RangeError for a stage outside the schedule, or one whose mask is not made yet. */
+export function spaceOfStage(spec: Spaced, index: number): Space {
+  const { space, prune } = scheduled(spec, index)
+  if (prune && !space) throw new RangeError('the mask of the stage is not made yet')
+  return space ?? spec.space
+}
+
+/** d of a stage, whether its mask is made or not. @throws RangeError for a stage outside the schedule. */
+export function dimensionOfStage(spec: Spaced, index: number): number {
+  const { space, prune } = scheduled(spec, index)
+  if (!prune || space || spec.space.kind !== 'pruned') return spaceDimension(spaceOfStage(spec, index))
+  return keptInAll(spec.space.tensors, prune)
+}
+
+/** Whether a stage waits for its mask. */
+export function wantsMask(spec: Spaced, index: number): boolean {
+  const { space, prune } = scheduled(spec, index)
+  return prune !== undefined && space === undefined
+}
+
+/** What a new mask keeps: its hash, and how many entries of each tensor. */
+export interface MadeMask {
+  readonly mask: string
+  readonly kept: readonly number[]
+}
+
+/**
+ * A spec that knows the mask of one more stage.
+ * @throws RangeError where the mask keeps other numbers of entries than the stage says
+ */
+export function withMask<S extends Spaced>(spec: S, index: number, { mask, kept }: MadeMask): S {
+  const { prune } = scheduled(spec, index)
+  const { space } = spec
+  if (!prune || space.kind !== 'pruned' || kept.length !== space.tensors.length)
+    throw new RangeError('the stage has no mask to make')
+  const tensors = space.tensors.map(({ name, shape }, t) => ({ name, shape, kept: kept[t]! }))
+  const made: PrunedSpace = { ...space, tensors, mask, weighted: prune.weighted ?? false }
+  const isWhole = tensors.every((tensor) => tensor.kept >= 0 && tensor.kept <= elementsOf(tensor))
+  if (!isWhole || spaceDimension(made) !== keptInAll(tensors, prune))
+    throw new RangeError('a mask of another size than the stage says')
+  return { ...spec, stages: spec.stages.map((stage, at) => (at === index ? { ...stage, space: made } : stage)) }
+}
+
+function scheduled({ stages }: Spaced, index: number): Stage {
+  const stage = stages[index]
   if (!stage) throw new RangeError('the stage lies outside the schedule')
-  return stage.space ?? spec.space
+  return stage
 }
 
 /** Length of a report: K integers, one more where the private loss rides along, and one where the share of clipped units does. */

@@ -3,6 +3,7 @@ import type { Remote } from '../../coordinator/api/index.ts'
 import type { DatasetActor } from '../../coordinator/dataset/index.ts'
 import type { Run } from '../../coordinator/run/index.ts'
 import type { Lease } from '../../shared/api/index.ts'
+import { verifyRun } from '../../shared/ledger/index.ts'
 import { type AuditedLog, auditLog } from '../rehearsal/audit.ts'
 import { smallSpec } from '../rehearsal/request.ts'
 import { type Player, playerOf, repeatableReport } from '../rehearsal/worker.ts'
@@ -128,6 +129,42 @@ export function actorContract(open: () => Promise<ActorStage>): void {
         expect(await check(stage), `${name} before step ${at}`).toBe(hash)
       }
     }
+  })
+
+  it('waits for public work, whatever is lost between asking and answering', async () => {
+    const [stageOne] = REQUEST.stages
+    const change = {
+      space: { kind: 'pruned', tensors: [{ name: 'a', shape: [4, 5], kept: 6 }], mask: 'c'.repeat(64) },
+      stages: [
+        { ...stageOne, rounds: 1 },
+        { ...stageOne, rounds: 1, prune: { keep: 0.5 } },
+      ],
+      evaluation: { data: 'e'.repeat(64), every: 1 },
+    }
+    const hashes = new Set<string>()
+    for (const loss of ['evicted', 'aborted', null] as const) {
+      const stage = await open()
+      await register(stage)
+      await stage.run().create(stage.runId, specFor(stage, change))
+      const players = await Promise.all(stage.datasets.map((id) => playerOf(`worker-${id}`, id)))
+      const kinds: string[] = []
+      for (let turn = 0; turn < 8; turn++) {
+        const player = players[turn % 2]!
+        const lease = await stage.run().takeLease(callerOf(player))
+        if (!lease) continue
+        kinds.push(lease.kind)
+        if (loss) await stage.lose(loss)
+        const report = await reportFor(stage, player, lease)
+        await stage.run().report(callerOf(player), lease.id, report)
+        await stage.run().idle()
+      }
+      expect(kinds).toEqual(['evaluation', 'round', 'round', 'evaluation', 'mask', 'round', 'round', 'evaluation'])
+      const { records } = await stage.log()
+      verifyRun(records)
+      hashes.add(auditLog(records).stateHash)
+      expect(await stage.run().describe()).toMatchObject({ state: 'completed', evaluation: { round: 2, correct: 52 } })
+    }
+    expect(hashes.size).toBe(1)
   })
 
   it('keeps the first report of a lease, whatever was lost in between', async () => {

@@ -28,11 +28,12 @@ function resolve(specifier, from) {
 }
 
 const entry = new vm.SourceTextModule(
-  `import { EMPTY_LOG, readSegment } from './shared/ledger/index.ts'
+  `import { EMPTY_LOG, readSegment, resolvedSpec } from './shared/ledger/index.ts'
    import { replay, stateHash } from './shared/zo/index.ts'
    export function run(log) {
      const { records } = readSegment(EMPTY_LOG, log)
-     return stateHash(replay(records[0].spec, records.filter(({ type }) => type === 'close')).state)
+     const spec = resolvedSpec(records[0].spec, records)
+     return stateHash(replay(spec, records.filter(({ type }) => type === 'close')).state)
    }
    export const globals = ['process', 'Buffer', 'require', 'setImmediate'].filter((name) => name in globalThis)`,
   { identifier: new URL('../../entry.mjs', import.meta.url).href, context },

@@ -38,6 +38,9 @@ describe('a device that is lost in the middle of a round', () => {
           return Float32Array.from({ length: lines.length * groupCount(at) }, (_, i) => 0.5 + Math.sin(i) / 100)
         },
         setStage: async () => {},
+        evaluate: async () => {
+          throw new Error('this run has no evaluation')
+        },
         close: async () => {
           closed++
         },

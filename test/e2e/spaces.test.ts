@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { auditRun } from '../../demo/audit.ts'
 import { inspectModel } from '../../gpu-worker/engine/index.ts'
 import type { RunRequest } from '../../shared/api/index.ts'
+import { resolvedSpec } from '../../shared/ledger/index.ts'
 import { maskHash, maskOf, replay, stateHash, withFactors } from '../../shared/zo/index.ts'
 import { zooModels } from '../models/zoo.ts'
 import { SITES, Stage } from './harness.ts'
@@ -121,7 +122,7 @@ describe('a run of a causal model', () => {
       run.spec.stages.flatMap(({ clipShare, rounds }) => Array(rounds).fill(clipShare > 0)),
     )
     if (space.kind === 'pruned') expect(run.spec.stages.map(({ rounds }) => rounds)).toEqual([1, 3])
-    const { state } = replay(run.spec, closes)
+    const { state } = replay(resolvedSpec(run.spec, records), closes)
     expect(stateHash(state)).toBe(run.stateHash)
     expect(state.current.some((value) => value !== 0)).toBe(true)
     expect(stage.processes.map(({ output }) => output()).join('')).not.toMatch(/units_left_out/)

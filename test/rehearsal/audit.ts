@@ -1,4 +1,4 @@
-import { EMPTY_LOG, type LogHead, type RunRecord, readSegment } from '../../shared/ledger/index.ts'
+import { EMPTY_LOG, type LogHead, type RunRecord, readSegment, resolvedSpec } from '../../shared/ledger/index.ts'
 import { type EventCount, epsilonBounds, odometer } from '../../shared/privacy/index.ts'
 import { replay, stateHash } from '../../shared/zo/index.ts'
 import type { Client } from './client.ts'
@@ -53,7 +53,7 @@ export function auditLog(records: readonly RunRecord[]): {
   const byDataset = (epsilonOf: (list: EventCount[]) => number) =>
     Object.fromEntries([...events].map(([id, list]) => [id, epsilonOf(list)]))
   return {
-    stateHash: stateHash(replay(first.spec, closes).state),
+    stateHash: stateHash(replay(resolvedSpec(first.spec, records), closes).state),
     epsilon: byDataset((list) => epsilonBounds(list, delta).epsilon),
     odometer: byDataset((list) => odometer(list, delta).epsilon),
   }

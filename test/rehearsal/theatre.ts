@@ -3,7 +3,7 @@ import { NodeStorage } from '../../coordinator/hosts/node-storage.ts'
 import { type ObjectStore, StoreError } from '../../coordinator/objects/index.ts'
 import { Run, type RunPorts } from '../../coordinator/run/index.ts'
 import { type ActorStorage, StorageError } from '../../coordinator/storage/index.ts'
-import type { Lease, Report, RunSpec } from '../../shared/api/index.ts'
+import type { Lease, Report, RoundReport, RunSpec } from '../../shared/api/index.ts'
 import { type AuditedLog, readTexts } from './audit.ts'
 import { type smallRequest, smallSpec } from './request.ts'
 import { type Player, playerOf, repeatableReport } from './worker.ts'
@@ -187,6 +187,10 @@ export class Theatre {
   /** A signed report whose integers follow from the lease, and so are the same at every try. */
   async reportFor(player: Player, lease: Lease, shift = 0): Promise<Report> {
     return await repeatableReport((await this.run.describe())!, player, lease, shift)
+  }
+
+  async roundReportFor(player: Player, lease: Lease): Promise<RoundReport> {
+    return (await this.reportFor(player, lease)) as RoundReport
   }
 
   /** Leases, reports, and lets the run do what follows. */

@@ -1,6 +1,21 @@
 import { randomInt, type webcrypto } from 'node:crypto'
-import { type Lease, type Report, type Run, reportBytes, type UnsignedReport } from '../../shared/api/index.ts'
-import { replayStart, reportLength, stageOf, stateHash } from '../../shared/zo/index.ts'
+import {
+  type Lease,
+  type Report,
+  type RoundReport,
+  type Run,
+  reportBytes,
+  type UnsignedReport,
+} from '../../shared/api/index.ts'
+import {
+  dimensionOfStage,
+  elementsOf,
+  type PrunedSpace,
+  replayStart,
+  reportLength,
+  stageOf,
+  stateHash,
+} from '../../shared/zo/index.ts'
 import type { Answer, Client } from './client.ts'
 
 const toBase64 = (bytes: ArrayBuffer) => Buffer.from(bytes).toString('base64')
@@ -21,7 +36,7 @@ export class Signer {
     return new Signer(toBase64((await crypto.subtle.exportKey('raw', pair.publicKey)) as ArrayBuffer), pair.privateKey)
   }
 
-  async sign(report: UnsignedReport): Promise<Report> {
+  async sign<R extends UnsignedReport>(report: R): Promise<R & { signature: string }> {
     return { ...report, signature: toBase64(await crypto.subtle.sign('Ed25519', this.#key, reportBytes(report))) }
   }
 }
@@ -42,18 +57,52 @@ export async function playerOf(id: string, dataset: string): Promise<Player> {
 /** What a report needs to know of a run. */
 type Reported = Pick<Run, 'spec' | 'stateHash'>
 
-/** A signed report of made-up integers for a lease. */
-async function signedReport(facts: Reported, signer: Signer, lease: Lease, integers: number[]): Promise<Report> {
-  const { id, run, specHash, dataset, round } = lease
-  const hash = facts.stateHash ?? stateHash(replayStart(facts.spec).state)
-  return await signer.sign({ run, specHash, lease: id, dataset, round, stateHash: hash, integers })
+/** What a report says of itself. */
+function namesOf({ stateHash: known, spec }: Reported, { id, run, specHash, dataset, round }: Lease) {
+  return { run, specHash, lease: id, dataset, round, stateHash: known ?? stateHash(replayStart(spec).state) }
 }
 
-/** A signed report whose integers follow from the lease, and so are the same at every try. */
-export function repeatableReport(facts: Reported, { signer }: Player, lease: Lease, shift = 0): Promise<Report> {
+/** A signed report of made-up integers for a lease. */
+async function signedReport(facts: Reported, signer: Signer, lease: Lease, integers: number[]): Promise<RoundReport> {
+  return await signer.sign({ kind: 'round', ...namesOf(facts, lease), integers })
+}
+
+/** A mask that keeps the first entries of all tensors, as far as the reports of it go. */
+function maskAnswer({ spec }: Reported, stage: number) {
+  const { score, queries } = spec.stages[stage]!.prune!
+  const { tensors } = spec.space as PrunedSpace
+  let left = dimensionOfStage(spec, stage)
+  const kept = tensors.map((tensor) => {
+    const own = Math.min(left, elementsOf(tensor))
+    left -= own
+    return own
+  })
+  const slopes = Array.from({ length: queries }, (_, j) => j + 0.5)
+  return {
+    stage,
+    mask: stage.toString(16).repeat(64).slice(0, 64),
+    kept,
+    slopes: score === 'forward' ? { first: slopes, second: slopes } : null,
+  }
+}
+
+/** A signed report whose contents follow from the lease, and so are the same at every try. */
+export async function repeatableReport(facts: Reported, { signer }: Player, lease: Lease, shift = 0): Promise<Report> {
+  if (lease.kind === 'mask')
+    return await signer.sign({ kind: 'mask', ...namesOf(facts, lease), ...maskAnswer(facts, lease.stage) })
+  if (lease.kind === 'evaluation') {
+    const correct = facts.spec.task.kind === 'causal-lm' ? null : 50 + lease.round
+    return await signer.sign({
+      kind: 'evaluation',
+      ...namesOf(facts, lease),
+      records: 100,
+      correct,
+      loss: 693_147 + shift,
+    })
+  }
   const length = reportLength(stageOf(facts.spec.stages, lease.round).stage)
   const integers = Array.from({ length }, (_, k) => (lease.round + 1) * 1000 + k * 7 + lease.attempt + shift)
-  return signedReport(facts, signer, lease, integers)
+  return await signedReport(facts, signer, lease, integers)
 }
 
 /** A worker that evaluates nothing: it leases, and reports made-up integers. */

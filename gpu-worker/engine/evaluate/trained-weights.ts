@@ -43,6 +43,18 @@ function mergeSegment(weight: Float32Array, { trained, offsets, lengths, kept }:
   else for (let i = 0; i < part.length; i++) weight[indices ? indices[i]! : i]! += part[i]!
 }
 
+/**
+ * Adds finished stages to the weights of the model, in order.
+ * @returns adds them to one weight, in place: of the tensor at this place of their spaces.
+ * @throws EngineError `wrong_mask`
+ */
+export function mergeStages(finished: readonly FinishedStage[]): (weight: Float32Array, segment: number) => void {
+  const stages = finished.map(laidOut)
+  return (weight, segment) => {
+    for (const stage of stages) mergeSegment(weight, stage, segment)
+  }
+}
+
 /** Weights in the memory of the host, which the CPU provider reads in place. */
 export class HostWeights implements TrainedWeights {
   readonly #model: Model
@@ -66,10 +78,10 @@ export class HostWeights implements TrainedWeights {
   }
 
   async load(finished: readonly FinishedStage[]): Promise<void> {
-    const stages = finished.map(laidOut)
+    const merge = mergeStages(finished)
     this.#space.tensors.forEach((tensor, segment) => {
       const weight = floatsOf(weightOf(this.#model.graph, tensor))
-      for (const stage of stages) mergeSegment(weight, stage, segment)
+      merge(weight, segment)
       this.#memory.setBase(segment, weight)
     })
   }

@@ -8,10 +8,12 @@ import {
   PRUNING_ROUNDS,
   pruningDirection,
   segmentOffsets,
+  spaceDimension,
   type WeightTensor,
 } from '../../../shared/zo/index.ts'
 import { zooModels } from '../../../test/models/zoo.ts'
 import { tokenFeeds } from '../evaluate/feeds.ts'
+import type { FinishedStage } from '../evaluate/setup.ts'
 import { readGraph } from '../graph/file.ts'
 import { weightOf } from '../graph/stage.ts'
 import { floatsOf, floatTensor } from '../graph/tensor.ts'
@@ -158,15 +160,16 @@ describe('the forward score', () => {
   it('has other directions at each stage and for each seed, and follows the weights', async () => {
     const options = await optionsFor(zoo[0]!.dir, { forward: { queries: 2, tokens: 8 } })
     const { mask } = await pruneModel(options, keep)
-    const others = [{ stage: 1 }, { seed: '00c0ffee00c0ffef' }, { weightsOf: moved }]
+    const moved = [afterStage(options.tensors, (entry) => Math.sin(entry))]
+    const others = [{ stage: 1 }, { seed: '00c0ffee00c0ffef' }, { finished: moved }]
     for (const change of others) expect((await pruneModel({ ...options, ...change }, keep)).mask).not.toEqual(mask)
   })
 
   it('refuses models and settings that give no score', async () => {
     const { dir } = zoo[0]!
     const options = await optionsFor(dir)
-    const huge = ({ shape }: WeightTensor) => new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(3e38)
-    await expect(pruneModel({ ...options, weightsOf: huge }, keep)).rejects.toThrow(refused('no_score'))
+    const huge = [afterStage(options.tensors, () => 3e38)]
+    await expect(pruneModel({ ...options, finished: huge }, keep)).rejects.toThrow(refused('no_score'))
     await expect(pruneModel({ ...options, variant: 'q4', tensors: [] }, keep)).rejects.toThrow(
       refused('unsupported_graph'),
     )
@@ -181,9 +184,10 @@ describe('the forward score', () => {
   })
 })
 
-/** Weights of a later iterate. */
-function moved({ shape }: WeightTensor): Float32Array {
-  return Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => 0.1 * Math.sin(i))
+/** A stage that trained all entries of some tensors. */
+function afterStage(tensors: readonly WeightTensor[], entry: (at: number) => number): FinishedStage {
+  const space: FullSpace = { kind: 'full', directions: { kind: 'dense' }, tensors }
+  return { space, mask: undefined, trained: Float32Array.from({ length: spaceDimension(space) }, (_, at) => entry(at)) }
 }
 
 it('cuts slopes to a power of two that depends on the largest alone', () => {

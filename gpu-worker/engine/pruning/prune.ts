@@ -14,7 +14,8 @@ import {
 import { CALL_LIMITS } from '../device/index.ts'
 import { EngineError } from '../error.ts'
 import { Model } from '../evaluate/model.ts'
-import type { EvaluatorSetup } from '../evaluate/setup.ts'
+import type { EvaluatorSetup, FinishedStage } from '../evaluate/setup.ts'
+import { mergeStages } from '../evaluate/trained-weights.ts'
 import type { Variant } from '../graph/file.ts'
 import { weightOf } from '../graph/stage.ts'
 import { floatsOf } from '../graph/tensor.ts'
@@ -40,8 +41,8 @@ export interface ScoreOptions {
   readonly seed: string
   /** For a mask made anew at each stage: its directions are none of those of other stages. Default 0. */
   readonly stage?: number
-  /** Current weights, where they are not the model's: a copy that may be changed. */
-  readonly weightsOf?: (tensor: WeightTensor) => Float32Array
+  /** Stages that trained the same tensors before: the weights are the model's with theirs added. */
+  readonly finished?: readonly FinishedStage[]
   readonly forward?: Partial<ForwardSettings>
   /** Slopes known from elsewhere: the model is not run. */
   readonly slopes?: Slopes
@@ -105,7 +106,12 @@ export async function scoreWeights(options: ScoreOptions): Promise<Scores> {
   try {
     requireWeights(model, tensors)
     if (score === 'random') return { values: randomScores(seed, stage, tensors) }
-    const weightsOf = options.weightsOf ?? ((tensor) => floatsOf(weightOf(model.graph, tensor)))
+    const merge = mergeStages(options.finished ?? [])
+    const weightsOf = (tensor: WeightTensor): Float32Array => {
+      const weight = floatsOf(weightOf(model.graph, tensor))
+      merge(weight, tensors.indexOf(tensor))
+      return weight
+    }
     if (score === 'magnitude') return { values: tensors.map((tensor) => makeAbsolute(weightsOf(tensor))) }
     const at: ScoredWeights = { seed, stage, tensors, weightsOf }
     if (options.slopes) requireSlopes(options.slopes, settings)

@@ -1,5 +1,5 @@
 export { PruningError, type PruningErrorCode } from './error.ts'
-export { type Keep, maskFromScores, type Pruned, requireKeep, type Scope } from './keep.ts'
+export { type Keep, keptInAll, maskFromScores, type Pruned, requireKeep, type Scope } from './keep.ts'
 export { overlapShare } from './overlap.ts'
 export { prunedBy, rankWeights } from './rank.ts'
 export { type KeepSchedule, keepRateAt } from './rate.ts'

@@ -29,6 +29,18 @@ export function requireKeep(keep: number): void {
 /** ceil(keep * rivals): a product that underflows keeps one all the same. */
 const keptCount = (keep: number, rivals: number): number => Math.max(1, Math.ceil(keep * rivals))
 
+/** Entries that a mask of these tensors keeps in all: known before there is a mask. */
+export function keptInAll(tensors: readonly WeightTensor[], { keep, scope }: Pick<Keep, 'keep' | 'scope'>): number {
+  return rivalries(scope, tensors)
+    .map((places) =>
+      keptCount(
+        keep,
+        places.reduce((sum, place) => sum + elementsOf(tensors[place]!), 0),
+      ),
+    )
+    .reduce((sum, count) => sum + count, 0)
+}
+
 /** Where each list begins, and behind them where the last ends. */
 function startsOf(lengths: readonly number[]): number[] {
   const starts = [0]
