@@ -119,9 +119,11 @@ describe('a whole run over real processes', () => {
     expect(planted.length).toBeGreaterThan(10)
 
     const secrets = [Buffer.from(SENTINEL), Buffer.from('xylophagous')]
-    // Seven digits of a float32 are it; the same bits as they would lie in a binary file.
-    for (const loss of losses)
-      secrets.push(Buffer.from(loss.toPrecision(7)), Buffer.from(new Float32Array([loss]).buffer))
+    // Seven digits of a float32 are it; eight bytes of a double, either way round.
+    for (const loss of losses) {
+      const double = Buffer.from(new Float64Array([loss]).buffer)
+      secrets.push(Buffer.from(loss.toPrecision(7)), double, Buffer.from(double).reverse())
+    }
     const heard = [
       ...wire.map(({ path, body, headers }) => Buffer.from(path + body + JSON.stringify(headers))),
       ...stage.processes.map(({ output }) => Buffer.from(output())),
@@ -131,6 +133,9 @@ describe('a whole run over real processes', () => {
       ),
     ]
     for (const secret of secrets) expect(heard.some((bytes) => bytes.includes(secret))).toBe(false)
+    // Four bytes may be met by chance among millions; several losses in one place may not.
+    const singles = Array.from(losses, (loss) => Buffer.from(new Float32Array([loss]).buffer))
+    for (const bytes of heard) expect(singles.filter((single) => bytes.includes(single)).length).toBeLessThan(3)
     // The search itself can find: what did go out is found.
     expect(heard.some((bytes) => bytes.includes(Buffer.from(run.spec.seed)))).toBe(true)
   })
