@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Run } from '../shared/api/index.ts'
-import { initialState, spaceDimension, stateHash } from '../shared/zo/index.ts'
+import { dimensionOfStage, initialState, spaceOfStage, stateHash } from '../shared/zo/index.ts'
 import { type Audit, auditRun } from './audit.ts'
 import { bagOfWords } from './bag-of-words.ts'
 import type { Client } from './client.ts'
@@ -108,9 +108,9 @@ async function begin(
 
 async function compare(options: Options, run: Run, audit: Audit, split: MailSplit, watcher: Watcher) {
   const { display, signal } = watcher
-  const engine = await openDemoEngine(run.spec.space, run.spec.seed)
+  const engine = await openDemoEngine(spaceOfStage(run.spec, 0), run.spec.seed)
   try {
-    const start = await evaluate(engine, initialState(spaceDimension(run.spec.space)), split.test)
+    const start = await evaluate(engine, initialState(dimensionOfStage(run.spec, 0)), split.test)
     const trained = await evaluate(engine, audit.state, split.test)
     if (!options.comparison) return { start, private: trained, nonPrivate: null, bagOfWords: null }
     display.step('for comparison: the same method without noise, in this process alone (NOT private)')

@@ -1,4 +1,4 @@
-import type { ReleaseInput } from '../gpu-worker/release.ts'
+import type { TrainingInput } from '../gpu-worker/release.ts'
 import { clipJoint, poissonSample } from '../shared/privacy/index.ts'
 import { groupCount, type Perturbation } from '../shared/zo/index.ts'
 
@@ -6,7 +6,7 @@ import { groupCount, type Perturbation } from '../shared/zo/index.ts'
  * NOT PRIVATE. The same clipped sum without noise, for the comparison that the demo prints, over public data in the demo's own
  * process. Nothing outside `demo/` may import this: the schema of a run refuses sigma 0, and no worker has such a path.
  */
-export async function sumWithoutNoise<Line>(input: ReleaseInput<Line>): Promise<number[]> {
+export async function sumWithoutNoise<Line>(input: TrainingInput<Line>): Promise<number[]> {
   const { stage, units, random } = input
   const batch = poissonSample(units.length, stage.samplingRate, random).map((unit) => units[unit]!)
   const { directions, radius } = stage

@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto'
 import type { LossOracle } from '../gpu-worker/release.ts'
-import { composeRelease, type ReleaseInput } from '../gpu-worker/release.ts'
+import { composeRelease, type TrainingInput } from '../gpu-worker/release.ts'
 import type { Method } from '../shared/api/index.ts'
 import {
   type Aggregation,
@@ -11,7 +11,6 @@ import {
   replayStart,
   type Space,
   type Stage,
-  spaceOfStage,
   totalRounds,
 } from '../shared/zo/index.ts'
 
@@ -26,7 +25,7 @@ export interface Simulation<Line> {
   readonly datasets: readonly (readonly (readonly Line[])[])[]
   readonly oracle: LossOracle<Line> & { setStage?(stage: number, finished: readonly Float32Array[]): Promise<void> }
   /** What one dataset adds to a round; default: the mechanism of the product. */
-  readonly release?: (input: ReleaseInput<Line>) => Promise<number[]>
+  readonly release?: (input: TrainingInput<Line>) => Promise<number[]>
   readonly onRound?: (round: number) => void
 }
 
@@ -47,8 +46,6 @@ export async function simulate<Line>(simulation: Simulation<Line>): Promise<Repl
         method,
         stage,
         round,
-        seed,
-        space: spaceOfStage(simulation, index),
         state: point.state,
         units,
         oracle,

@@ -1,5 +1,5 @@
 import type { RunSpec } from '../shared/api/index.ts'
-import type { TrainedState } from '../shared/zo/index.ts'
+import { spaceOfStage, type TrainedState } from '../shared/zo/index.ts'
 import { type DemoEngine, encodeMails } from './evaluate.ts'
 import type { MailSplit } from './mail/index.ts'
 import { sumWithoutNoise } from './non-private.ts'
@@ -17,7 +17,8 @@ export async function trainHere(
   onRound: (round: number) => void = () => {},
 ): Promise<TrainedState> {
   const { engine, split } = data
-  const { seed, space } = spec
+  const { seed } = spec
+  const space = spaceOfStage(spec, 0)
   await engine.setStage(0, [])
   const datasets = MAILBOXES.map((id) => encodeMails(engine, split.mailboxes[id]).map((record) => [record]))
   if (noise === 'private') return simulate({ seed, space, stages: spec.stages, datasets, oracle: engine, onRound })

@@ -8,7 +8,7 @@ import type { RunSpec, Task } from '../shared/api/index.ts'
 import { zooModels } from '../test/models/zoo.ts'
 import { inspectModel, openEngine } from './engine/index.ts'
 import { evaluateRecords, publicRecords } from './evaluation.ts'
-import { openSiteEngine } from './site-engine.ts'
+import { openTrainingSite } from './site-engine.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sotto-evaluation-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -94,7 +94,7 @@ describe('evaluation on public data', () => {
       const file = join(folder, `private-${said.length}.jsonl`)
       writeFileSync(file, jsonl(lines))
       const site = { data: file, unit: 'record', labels: null, threads: 1, device: 'cpu', log: () => {} } as const
-      const engine = await openSiteEngine(spec, dir, site)
+      const engine = await openTrainingSite(spec, dir, site)
       await engine.losses(engine.units.flat(), { center, round: 0, directions: 1, radius: 0.01, sides: 'two' })
       said.push(await engine.evaluate(center))
       await engine.close()

@@ -10,7 +10,7 @@ import {
 } from '../shared/api/index.ts'
 import { awaitedWork, canonicalJson } from '../shared/ledger/index.ts'
 import type { RandomBytes } from '../shared/privacy/index.ts'
-import { spaceOfStage, stateHash, type TrainedState, wantsMask } from '../shared/zo/index.ts'
+import { stateHash, type TrainedState, wantsMask } from '../shared/zo/index.ts'
 import type { Coordinator } from './coordinator.ts'
 import { EngineError } from './engine/index.ts'
 import { WorkerError } from './error.ts'
@@ -19,12 +19,12 @@ import { type Masks, makeMask, remakeMasks } from './masks.ts'
 import { fetchModel } from './model-files.ts'
 import { persistently } from './persist.ts'
 import { checkCharge, checkSpec, type Policy } from './policy.ts'
-import { composeRelease, type LossOracle } from './release.ts'
+import { composeRelease, type DifferenceOracle, type LossOracle } from './release.ts'
 import { catchUp, type FollowedRun, followRun } from './run-log.ts'
 import type { Site } from './site.ts'
 
 /** An evaluator of one run's model on this site's data. */
-export interface SiteEngine extends LossOracle<unknown> {
+interface Evaluator {
   /** Units as the engine reads them, for this run's task. */
   readonly units: readonly (readonly unknown[])[]
   setStage(stage: number, finished: readonly Float32Array[]): Promise<void>
@@ -32,6 +32,12 @@ export interface SiteEngine extends LossOracle<unknown> {
   evaluate(center: Float32Array): Promise<Evaluation>
   close(): Promise<void>
 }
+
+/** Of a run that trains. */
+export type TrainingSite = Evaluator & LossOracle<unknown>
+/** Of a statistic. */
+export type StatisticSite = Evaluator & DifferenceOracle<unknown>
+export type SiteEngine = TrainingSite | StatisticSite
 
 export interface WorkerOptions {
   readonly coordinator: Coordinator
@@ -230,8 +236,6 @@ async function evaluate(options: WorkerOptions, job: Job, lease: RoundLease): Pr
     method: resolved,
     stage,
     round: lease.round,
-    seed: resolved.seed,
-    space: spaceOfStage(resolved, point.state.stage),
     state: point.state,
     units: engine.units,
     oracle: engine,

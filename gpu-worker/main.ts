@@ -20,7 +20,8 @@ where it was.
 
   --coordinator URL   address of the coordinator (or SOTTO_COORDINATOR)
   --token TOKEN       worker token, bound to the dataset (or SOTTO_TOKEN, which keeps it out of the process list)
-  --data FILE         JSONL, one line a record: {"text", "label"}, {"prompt", "completion"} or {"messages"}, and "user"
+  --data FILE         JSONL, one line a record: {"text", "label"}, {"prompt", "completion"}, {"messages"} or
+                      {"prompt", "chosen", "rejected"}, and "user"
   --state DIR         key, outbox and models of this worker (default: .sotto/worker beside the data); one worker a folder
   --device DEVICE     where to evaluate: cpu (default), webgpu, cuda, or auto, the first of cuda, webgpu, cpu that works
   --keep-half         leave float16 weights so in memory, which takes half of it, and widen them call by call; a GPU always does

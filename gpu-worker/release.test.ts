@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { clipJoint, noiseDeviation, poissonSample, roundedNormals } from '../shared/privacy/index.ts'
 import {
@@ -10,7 +11,7 @@ import {
   type Stage,
   spaceDimension,
 } from '../shared/zo/index.ts'
-import { composeRelease, type LossOracle, type ReleaseInput } from './release.ts'
+import { composeRelease, type DifferenceOracle, type LossOracle, type ReleaseInput } from './release.ts'
 
 const space: LoraSpace = {
   kind: 'lora',
@@ -50,8 +51,6 @@ const input = (more: Partial<ReleaseInput<number>> = {}): ReleaseInput<number> =
   method: { clipping: 'joint', noise: 'gaussian', sides: 'two' },
   stage,
   round: 3,
-  seed,
-  space,
   state: initialState(spaceDimension(space)),
   units: Array.from({ length: 50 }, (_, unit) => [unit]),
   oracle: smooth,
@@ -191,4 +190,66 @@ it('takes losses around the current state at the radius of the stage, both sides
   }
   await composeRelease(input({ state, oracle, stage: { ...stage, samplingRate: 1 } }))
   expect(asked).toEqual({ center: state.current, round: 3, directions: 6, radius: 0.01, sides: 'two' })
+})
+
+describe('a statistic', () => {
+  /** Of unit n: a vector of length 1 + n / 10, in a direction of its own. */
+  const vectorOf = (unit: number): number[] => {
+    const raw = Array.from({ length: 6 }, (_, i) => Math.sin(1 + unit * 7 + i * i))
+    return raw.map((value) => Math.fround((value / Math.hypot(...raw)) * (1 + unit / 10)))
+  }
+  const oracle: DifferenceOracle<number> = {
+    differences: async (lines) => Float32Array.from(lines.flatMap(vectorOf)),
+  }
+  const once: Stage = { ...stage, rounds: 1, lossShare: 0, clip: 3, samplingRate: 1 }
+
+  it('is the mean of vectors, each clipped as one, where there is next to no noise', async () => {
+    const quiet = { ...once, grid: 2 ** -20, noiseMultiplier: 1e-9 }
+    const released = await composeRelease(input({ stage: quiet, oracle }))
+    const clipped = Array.from({ length: 50 }, (_, unit) => {
+      const vector = vectorOf(unit)
+      return vector.map((value) => value * Math.min(1, 3 / Math.hypot(...vector)))
+    })
+    for (let i = 0; i < 6; i++) {
+      const mean = clipped.reduce((sum, vector) => sum + vector[i]!, 0) / 50
+      expect(Math.abs((released[i]! * quiet.grid) / 50 - mean)).toBeLessThan(quiet.grid)
+    }
+  })
+
+  it('has the noise of the mechanism, drawn before the data are read', async () => {
+    const bytes = recorded()
+    const released = await composeRelease(input({ stage: once, oracle, random: bytes.record }))
+    const noise = roundedNormals({ count: 6, deviation: noiseDeviation({ ...once, clipping: 'joint' }) }, bytes.replay)
+    const expected = Array.from(noise)
+    for (let unit = 0; unit < 50; unit++) {
+      const times = Float64Array.from(vectorOf(unit), (value) => value * 6)
+      clipJoint(times, { clip: 3, grid: once.grid }).forEach((value, i) => {
+        expected[i]! += value
+      })
+    }
+    expect(released).toEqual(expected)
+  })
+
+  it('lets no unit add more than the clip, whatever its activations are', async () => {
+    const floats = fc.float({ noDefaultInfinity: false, noNaN: false })
+    await fc.assert(
+      fc.asyncProperty(fc.array(floats, { minLength: 6, maxLength: 6 }), async (row) => {
+        const quiet = { ...once, grid: 2 ** -10, noiseMultiplier: 1e-9 }
+        const hostile = { differences: async () => Float32Array.from(row) }
+        const released = await composeRelease(input({ stage: quiet, oracle: hostile, units: [[0]] }))
+        expect(released.reduce((sum, value) => sum + value * value, 0)).toBeLessThanOrEqual((3 * 2 ** 10) ** 2)
+        if (!row.every(Number.isFinite)) expect(released.every((value) => value === 0)).toBe(true)
+      }),
+      { seed: 5, numRuns: 300 },
+    )
+  })
+
+  it('means the lines of a user before they are clipped', async () => {
+    const quiet = { ...once, grid: 2 ** -20, noiseMultiplier: 1e-9, clip: 1 }
+    const released = await composeRelease(input({ stage: quiet, oracle, units: [[0, 1, 2]] }))
+    const mean = Array.from({ length: 6 }, (_, i) => [0, 1, 2].reduce((sum, n) => sum + vectorOf(n)[i]! / 3, 0))
+    const scale = Math.min(1, 1 / Math.hypot(...mean))
+    for (const [i, value] of mean.entries())
+      expect(Math.abs(released[i]! * quiet.grid - value * scale)).toBeLessThan(2 * quiet.grid)
+  })
 })

@@ -8,7 +8,7 @@ import type { RunSpec } from '../shared/api/index.ts'
 import { insertedInto, TRAINED, WIDTH } from '../test/models/inserted.ts'
 import { loadTokenizer, prepareTask } from './engine/task/index.ts'
 import type { WorkerEvent } from './log.ts'
-import { openSiteEngine } from './site-engine.ts'
+import { openTrainingSite } from './site-engine.ts'
 
 const MODEL = fileURLToPath(new URL('../demo/model/spam-encoder', import.meta.url))
 const spec = {
@@ -38,7 +38,7 @@ describe('what a run can not evaluate', () => {
     writeFileSync(data, lines.join('\n'))
     const said: WorkerEvent[] = []
     const log = (event: WorkerEvent) => said.push(event)
-    const engine = await openSiteEngine(spec, MODEL, {
+    const engine = await openTrainingSite(spec, MODEL, {
       data,
       unit: 'record',
       labels: null,
@@ -64,7 +64,7 @@ describe('what a run can not evaluate', () => {
     writeFileSync(data, lines.map((line) => JSON.stringify(line)).join('\n'))
     const said: WorkerEvent[] = []
     const log = (event: WorkerEvent) => said.push(event)
-    const engine = await openSiteEngine(spec, MODEL, {
+    const engine = await openTrainingSite(spec, MODEL, {
       data,
       unit: 'record',
       labels: null,
@@ -80,7 +80,7 @@ describe('what a run can not evaluate', () => {
   it('is refused at the start where the owner says which labels there are', async () => {
     const data = join(mkdtempSync(join(tmpdir(), 'sotto-data-')), 'mail.jsonl')
     writeFileSync(data, '{"text":"x","label":"phishing"}\n')
-    const opened = openSiteEngine(spec, MODEL, {
+    const opened = openTrainingSite(spec, MODEL, {
       data,
       unit: 'record',
       labels: ['ham', 'spam'],
@@ -124,7 +124,7 @@ describe('a model that fails on some text', () => {
     const data = join(mkdtempSync(join(tmpdir(), 'sotto-data-')), 'mail.jsonl')
     writeFileSync(data, texts.map((text) => JSON.stringify({ text, label: 'ham' })).join('\n'))
     const site = { data, unit: 'record', labels: null, threads: 1, device: 'cpu', log: () => {} } as const
-    const engine = await openSiteEngine(run, modelDir, site)
+    const engine = await openTrainingSite(run, modelDir, site)
     const at = { center: new Float32Array(WIDTH), round: 0, directions: 2, radius: 1e-3, sides: 'two' } as const
     return { engine, losses: () => engine.losses(engine.units.flat(), at) }
   }

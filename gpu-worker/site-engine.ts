@@ -1,44 +1,39 @@
 import type { RunSpec } from '../shared/api/index.ts'
 import { groupCount, type Perturbation } from '../shared/zo/index.ts'
 import { type DataLine, lineFor, readUnits } from './data/index.ts'
-import {
-  type DeviceWish,
-  type EncodedRecord,
-  type Engine,
-  isCallFault,
-  isLineFault,
-  openEngine,
-} from './engine/index.ts'
+import { type EncodedRecord, type Engine, isLineFault, openEngine } from './engine/index.ts'
 import { evaluateRecords, publicRecords } from './evaluation.ts'
-import type { Log } from './log.ts'
-import type { SiteEngine } from './loop.ts'
+import type { SiteEngine, TrainingSite } from './loop.ts'
 import { type Masks, maskedSpaces } from './masks.ts'
+import { nothing, once, opened, rowsOf, type SiteSettings } from './site-rows.ts'
+import { openStatisticSite } from './site-statistic.ts'
 
 /** A line as the engine reads it; null where it does not fit the run's task. */
 type Line = EncodedRecord | null
 
-/** What a site brings: its data, and where it evaluates. */
-interface SiteSettings {
-  readonly data: string
-  readonly unit: 'record' | 'user'
-  readonly labels: readonly string[] | null
-  readonly threads: number | 'auto'
-  readonly device: DeviceWish
-  readonly keepsHalves?: boolean
-  readonly log: Log
-}
-
-/**
- * The engine over this site's data. What the run can not evaluate must not be seen from outside, or a run could ask by it: a
- * line that does not fit the run's task, or one that the model fails on, has losses that are no numbers, and its unit counts
- * as nothing.
- */
+/** The engine over this site's data, for whatever a run is about. */
 export async function openSiteEngine(
   spec: RunSpec,
   modelDir: string,
   site: SiteSettings,
   made: Masks = new Map(),
 ): Promise<SiteEngine> {
+  const { space } = spec
+  if (space.kind === 'statistic') return await openStatisticSite({ ...spec, space }, modelDir, site)
+  return await openTrainingSite(spec, modelDir, site, made)
+}
+
+/**
+ * The engine of a run that trains. What the run can not evaluate must not be seen from outside, or a run could ask by it: a
+ * line that does not fit the run's task, or one that the model fails on, has losses that are no numbers, and its unit counts
+ * as nothing.
+ */
+export async function openTrainingSite(
+  spec: RunSpec,
+  modelDir: string,
+  site: SiteSettings,
+  made: Masks = new Map(),
+): Promise<TrainingSite> {
   const { task, sides } = spec
   const units = await readUnits(site.data, site)
   const engine = await openFor(spec, { modelDir, made }, site)
@@ -91,53 +86,16 @@ function openFor(
   return openEngine({ modelDir, task, ...first!, later, seed, threads, device, ...kept })
 }
 
-const nothing = (groups: number): Float32Array => new Float32Array(groups).fill(Number.NaN)
-
-/**
- * Losses of lines, those that count as nothing among them. Records that the model fails on are found by halves. Whether it is
- * the model that fails on a record, or the engine on everything, is asked of padding, which is nobody's: how a failure names
- * itself is the model's to choose, and an engine that ends over one record would tell of it.
- */
+/** Losses of lines, those that count as nothing among them. */
 function lossesOfLines(engine: Engine, leaveOut: () => void) {
-  const lossesOf = async (records: readonly EncodedRecord[], at: Perturbation): Promise<Float32Array[]> => {
-    const groups = groupCount(at)
-    try {
-      const losses = await engine.losses(records, at)
-      return records.map((_, i) => losses.subarray(i * groups, (i + 1) * groups))
-    } catch (error) {
-      if (!isCallFault(error)) throw error
-      await engine.warm({ directions: at.directions, sides: at.sides })
-      leaveOut()
-      if (records.length === 1) return [nothing(groups)]
-      const half = records.length >> 1
-      return [...(await lossesOf(records.slice(0, half), at)), ...(await lossesOf(records.slice(half), at))]
-    }
-  }
   return async (lines: readonly Line[], at: Perturbation): Promise<Float32Array> => {
-    const groups = groupCount(at)
+    const width = groupCount(at)
     const records = lines.filter((line) => line !== null)
-    const rows = await lossesOf(records, at)
-    const all = new Float32Array(lines.length * groups)
+    const check = () => engine.warm({ directions: at.directions, sides: at.sides })
+    const rows = await rowsOf(records, { width, check, make: (some) => engine.losses(some, at) }, leaveOut)
+    const all = new Float32Array(lines.length * width)
     let row = 0
-    for (const [i, line] of lines.entries()) all.set(line ? rows[row++]! : nothing(groups), i * groups)
+    for (const [i, line] of lines.entries()) all.set(line ? rows[row++]! : nothing(width), i * width)
     return all
-  }
-}
-
-/** What is still to do when an engine is open; where it fails, the engine is closed again. */
-async function opened<T>(engine: Engine, todo: () => Promise<T>): Promise<T> {
-  try {
-    return await todo()
-  } catch (error) {
-    await engine.close()
-    throw error
-  }
-}
-
-function once(action: () => void): () => void {
-  let done = false
-  return () => {
-    if (!done) action()
-    done = true
   }
 }

@@ -7,6 +7,7 @@ const check: Check = {
   model: {
     sites: [0, 1, 2].flatMap((layer) => [site(`layer.${layer}.attention.qkv`), site(`layer.${layer}.ffn.down`, 8, 4)]),
     quantisedSites: [],
+    activations: [0, 1, 2].map((layer) => ({ name: `layer.${layer}`, size: 4 })),
     weights: [{ name: 'w', shape: [4, 4], parameters: 16 }],
     hidden: 4,
     layers: 3,
@@ -55,6 +56,7 @@ describe('the report', () => {
     expect(text).toContain('layer.0-2.attention.qkv')
     expect(text).toMatch(/all 6 sites +36 +144 +288\n/)
     expect(text).toContain('1 tensors, 16 coordinates at most')
+    expect(text).toContain('space statistic: activations layer.0-2, 4 wide\n')
     expect(text).toContain('100 tokens: causal-lm')
     // 50 sequences of 64 tokens against 6400 tokens a second.
     expect(text).toContain('50 direction-sequences/s, 0.50 of the plain model')

@@ -71,6 +71,15 @@ const siteTable = ({ model, spaces }: Check): string => {
   return `space lora: trained coordinates by rank\n${columns([head, ...rows, all])}`
 }
 
+/** Layers whose activations a statistic can be of, and how wide these are. */
+const activationLine = ({ activations, tasks }: Check['model']): string => {
+  if (activations.length === 0 || !tasks.includes('causal-lm')) return ''
+  const rows = new Map<number, number[]>()
+  for (const { name, size } of activations) rows.set(size, [...(rows.get(size) ?? []), Number(name.split('.')[1])])
+  const spans = [...rows].map(([size, layers]) => `layer.${spanOf(layers)}, ${size} wide`)
+  return `space statistic: activations ${spans.join('; ')}\n`
+}
+
 const NAME_WIDTH = 11
 
 /** Name and meaning of each fact; undefined facts are left out. */
@@ -126,6 +135,7 @@ export const reportText = (check: Check): string => {
     `${model.architecture ?? 'model'}\n${modelFacts(check)}`,
     siteTable(check),
     full,
+    activationLine(model),
     `memory\n${memoryFacts(check)}`,
     speedFacts(check),
   ]

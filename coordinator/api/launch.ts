@@ -41,7 +41,7 @@ const MASK_FILE = /^masks\/[^/]+$/
 function requireMasks(spec: RunSpec, files: ModelManifest['files']): void {
   const masks = new Map(files.filter(({ path }) => MASK_FILE.test(path)).map(({ sha256, bytes }) => [sha256, bytes]))
   for (const stage of spec.stages.keys()) {
-    if (wantsMask(spec, stage)) continue
+    if (spec.space.kind === 'statistic' || wantsMask(spec, stage)) continue
     const space = spaceOfStage(spec, stage)
     if (space.kind !== 'pruned') continue
     const bytes = masks.get(space.mask)

@@ -4,6 +4,7 @@ import {
   type LoraSpace,
   type PrunedSpace,
   type Space,
+  type StatisticSpace,
   segmentLengths,
   segmentOffsets,
   spaceOfStage,
@@ -104,12 +105,30 @@ function formatOf(spaces: readonly Space[], seed: string): Record<string, string
 const basesOf = ({ bases = 'singular' }: LoraSpace, seed: string): Record<string, string> =>
   bases === 'seeded' ? { bases, seed } : { bases }
 
+/** `<activation>.mean` [size]: what is added to the activation, as often as one likes. */
+function steeringFile(
+  { id, specHash }: Pick<RunView, 'id' | 'specHash'>,
+  { activation, size, token }: StatisticSpace,
+  state: TrainedState,
+): Uint8Array {
+  const tensors = [{ name: `${activation}.mean`, shape: [size], data: state.current }]
+  return safetensors(tensors, {
+    format: 'sotto-steering-v1',
+    activation,
+    token,
+    run: id,
+    specHash,
+    stateHash: stateHash(state),
+  })
+}
+
 /**
  * The trained adapter, a pure function of the log: what each stage adds to the weights of the base model, in the form that
  * its metadata name. The model's weight is the base and the sum over all stages.
  */
 export function adapterFile(view: Pick<RunView, 'id' | 'resolved' | 'specHash'>, state: TrainedState): Uint8Array {
   const { resolved: spec } = view
+  if (spec.space.kind === 'statistic') return steeringFile(view, spec.space, state)
   const spaces = spec.stages.map((_, stage) => spaceOfStage(spec, stage))
   const tensors = [...state.finished, state.current].flatMap((factor, stage) => {
     const space = spaces[stage]!

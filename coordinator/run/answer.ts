@@ -1,4 +1,4 @@
-import type { Run as RunAnswer } from '../../shared/api/index.ts'
+import { jobOf, type Run as RunAnswer } from '../../shared/api/index.ts'
 import { totalRounds } from '../../shared/zo/index.ts'
 import type { Fault } from './store.ts'
 import type { RunView } from './view.ts'
@@ -31,6 +31,7 @@ export function describeRun(facts: {
   return {
     id: view.id,
     specHash: view.specHash,
+    job: jobOf(view.spec),
     spec: view.spec,
     state: stateOf(facts),
     reason: reasonOf(facts),

@@ -1,4 +1,4 @@
-import type { RunEvent, RunSpec } from '../../shared/api/index.ts'
+import { jobOf, type RunEvent, type RunSpec } from '../../shared/api/index.ts'
 import type { RunRecord } from '../../shared/ledger/index.ts'
 import { totalRounds } from '../../shared/zo/index.ts'
 import { signalToNoise } from './progress.ts'
@@ -17,7 +17,7 @@ export class EventFold {
         const { datasets, budget, stages } = record.spec
         this.#spec = record.spec
         this.#accounts = new Map(datasets.map(({ id }) => [id, new Account(budget.delta)]))
-        return { type: 'run.created', seq, time, rounds: totalRounds(stages) }
+        return { type: 'run.created', seq, time, job: jobOf(record.spec), rounds: totalRounds(stages) }
       }
       case 'open':
         return { type: 'round.opened', seq, time, round: record.round }

@@ -38,12 +38,13 @@ function expanded({ preset, space }: CompleteRequest, asked: Asked) {
   if (preset.name === 'dp-zopo' && space.kind !== 'pruned')
     throw new PlanError('bad_request', 'space.kind: dp-zopo trains a pruned space')
   try {
-    const { distribution, stages: drafts, ...method } = expandPreset(preset)
+    const { distribution, stages: drafts, ...method } = expandPreset(preset, space)
     for (const field of ['clipping', 'noise', 'sides', 'guarantee'] as const)
       if (asked[field] !== undefined && asked[field] !== method[field])
         throw new PlanError('bad_request', `${field}: the preset sets another`)
     const written = stageRequestSchema.array().safeParse(drafts)
     if (!written.success) throw new PlanError('bad_request', `preset: stages.${fieldsOf(written.error)}`)
+    if (space.kind === 'statistic') return { ...method, space, stages: written.data }
     return { ...method, space: { ...space, distribution: drawn(space, distribution) }, stages: written.data }
   } catch (error) {
     if (!(error instanceof PresetError)) throw error
@@ -52,7 +53,10 @@ function expanded({ preset, space }: CompleteRequest, asked: Asked) {
 }
 
 /** A space that names something else than signs keeps it, and products of low rank are of signs; else the preset's. */
-function drawn(space: CompleteRequest['space'], distribution: Distribution): Distribution {
+function drawn(
+  space: Exclude<CompleteRequest['space'], { kind: 'statistic' }>,
+  distribution: Distribution,
+): Distribution {
   const isOfProducts = space.kind === 'full' && space.directions.kind === 'low-rank'
   return isOfProducts || space.distribution !== 'rademacher' ? space.distribution : distribution
 }

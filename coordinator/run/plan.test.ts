@@ -148,7 +148,7 @@ describe('a method', () => {
       space: { ...space, distribution: 'sphere' },
       preset: { name: 'sotto', ...small },
     })
-    expect(named.spec.space.distribution).toBe('sphere')
+    expect(named.spec.space).toMatchObject({ distribution: 'sphere' })
   })
 
   it.each([
@@ -202,7 +202,7 @@ describe('a method', () => {
   it('by name is written out: stages, clip, noise, sides and distribution', () => {
     const { spec } = plan({ stages: undefined, preset: { name: 'dp-zo', ...small, noise: 'laplace', directions: 2 } })
     expect(spec).toMatchObject({ clipping: 'per-direction', noise: 'laplace', sides: 'two' })
-    expect(spec.space.distribution).toBe('binomial')
+    expect(spec.space).toMatchObject({ distribution: 'binomial' })
     expect(spec.stages).toHaveLength(1)
     expect(spec.stages[0]).toMatchObject({ rounds: 20, directions: 2, clip: 25, momentum: 0, average: false })
     expect(spec).not.toHaveProperty('preset')
@@ -225,6 +225,65 @@ describe('a method', () => {
     expect(spec.stages[1]?.prune).toEqual({
       ...{ score: 'forward', order: 'highest', weighted: false, queries: 1, radius: 1e-3, tokens: 16 },
       ...prune,
+    })
+  })
+
+  describe('of a statistic', () => {
+    const space = { kind: 'statistic', activation: 'layer.1', size: 32 }
+    const task = { kind: 'preference-pairs', maxTokens: 16, maxCompletionTokens: 8, buckets: [16] }
+    const preset = { name: 'psa', clip: 2 }
+    const asked = { space, task, stages: undefined, preset }
+
+    it('is one round in which every unit takes part', () => {
+      const planned = plan(asked)
+      const { spec } = planned
+      expect(spec.stages).toHaveLength(1)
+      expect(spec.stages[0]).toMatchObject({ rounds: 1, directions: 32, clip: 2, samplingRate: 1 })
+      expect(workOf(spec)).toMatchObject({ job: 'statistic', dimension: 32, forwardPasses: 2 * 1000, rounds: 1 })
+      // The budget pays for the spare charges too: with all of them the plain Gaussian mechanism, five times.
+      expect(planned.epsilonWithSpares.epsilon).toBeLessThanOrEqual(4)
+      expect(planned.eventsWithSpares.reduce((sum, { count }) => sum + count, 0)).toBe(5)
+    })
+
+    it('may be written out, and be hidden by Laplace noise', () => {
+      const stages = [
+        {
+          rounds: 1,
+          learningRate: 1,
+          radius: 1,
+          directions: 32,
+          clip: 2,
+          samplingRate: 0.5,
+          lossShare: 0,
+          clipShare: 0.1,
+        },
+      ]
+      expect(plan({ space, task, stages }).spec.stages[0]).toMatchObject({ samplingRate: 0.5, clipShare: 0.1 })
+      expect(refusal({ space, task, stages, noise: 'laplace', clipping: 'joint-l1' })).toBe('planned')
+    })
+
+    const written = { rounds: 1, learningRate: 1, radius: 1, directions: 32, clip: 2, samplingRate: 1, lossShare: 0 }
+    it.each<[string, object, RegExp]>([
+      [
+        'another task',
+        { ...asked, task: smallRequest({ model: 'a'.repeat(64), datasets: ['north'] }).task },
+        /space\.kind/,
+      ],
+      ['its task in a space that is trained', { task, stages: [stage] }, /space\.kind/],
+      ['two rounds', { space, task, stages: [{ ...written, rounds: 2 }] }, /space\.kind/],
+      ['two stages', { space, task, stages: [written, written] }, /space\.kind/],
+      ['other directions than coordinates', { space, task, stages: [{ ...written, directions: 31 }] }, /space\.kind/],
+      ['a rate', { space, task, stages: [{ ...written, learningRate: 0.1 }] }, /space\.kind/],
+      ['momentum', { space, task, stages: [{ ...written, momentum: 0.9 }] }, /space\.kind/],
+      ['a private loss', { space, task, stages: [{ ...written, lossShare: 0.2 }] }, /space\.kind/],
+      ['a clip for each coordinate', { space, task, stages: [written], clipping: 'per-direction' }, /space\.kind/],
+      ['an evaluation', { ...asked, evaluation: { data: 'e'.repeat(64), every: 1 } }, /space\.kind/],
+      ['a preset that trains', { ...asked, preset: { name: 'sotto', ...small } }, /space\.kind/],
+      ['psa where something is trained', { stages: undefined, preset }, /preset\.name/],
+      ['no layer', { ...asked, space: { ...space, activation: 'head' } }, /space\.activation/],
+      ['too many coordinates', { ...asked, space: { ...space, size: 4097 } }, /space\.size/],
+    ])('is refused with %s', (_, change, fields) => {
+      expect(refusal(change)).toMatch(fields)
     })
   })
 

@@ -1,6 +1,7 @@
 import {
   type CompleteRequest,
   envelopeOf,
+  jobOf,
   MAX_INTEGER,
   type RunRequest,
   type RunSpec,
@@ -18,7 +19,7 @@ import {
   spend,
   spendCurve,
 } from '../../shared/privacy/index.ts'
-import { dimensionOfStage, groupCount, reportLength, totalRounds } from '../../shared/zo/index.ts'
+import { dimensionOfStage, groupCount, reportLength, type Stage, totalRounds } from '../../shared/zo/index.ts'
 import { explicit } from './explicit.ts'
 import { withNoise } from './noise.ts'
 import { fieldsOf, PlanError } from './plan-error.ts'
@@ -126,14 +127,14 @@ export function spendOf({ spec, events, epsilon, epsilonWithSpares, epsilonPure 
 /** What a plan says of the work: dimension, forward passes, bytes. */
 export function workOf(spec: RunSpec) {
   const units = spec.datasets.reduce((sum, d) => sum + d.units, 0)
+  // Both sides of a pair, once each.
+  const passesOf = (stage: Stage): number => (spec.space.kind === 'statistic' ? 2 : groupCount({ ...stage, ...spec }))
   return {
+    job: jobOf(spec),
     rounds: totalRounds(spec.stages),
     evaluations: evaluationsOf(spec),
     dimension: Math.max(...spec.stages.map((_, stage) => dimensionOfStage(spec, stage))),
-    forwardPasses: spec.stages.reduce(
-      (sum, s) => sum + s.rounds * s.samplingRate * units * groupCount({ ...s, ...spec }),
-      0,
-    ),
+    forwardPasses: spec.stages.reduce((sum, s) => sum + s.rounds * s.samplingRate * units * passesOf(s), 0),
     bytesPerReport: Math.max(...spec.stages.map((stage) => reportBytes(reportLength(stage)))),
   }
 }

@@ -8,6 +8,8 @@ export {
   lineFor,
   type Message,
   type MessagesLine,
+  type PreferenceLine,
+  sidesOf,
   type TextLine,
 } from './line.ts'
 export { readUnits, type UnitOptions } from './units.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Task } from '../../shared/api/task.ts'
-import { type DataLine, formOf, lineFor } from './index.ts'
+import { type DataLine, formOf, lineFor, sidesOf } from './index.ts'
 
 const lengths = { maxTokens: 16, buckets: [16] }
 const causal = { kind: 'causal-lm' as const, maxCompletionTokens: 8, ...lengths }
@@ -9,10 +9,12 @@ const tasks = {
   sequence: { kind: 'sequence-classification', labels: { a: 0, b: 1 }, ...lengths },
   completion: { ...causal, format: 'completion', appendEnd: true },
   messages: { ...causal, format: 'messages' },
+  pairs: { kind: 'preference-pairs', maxCompletionTokens: 8, ...lengths },
 } satisfies Record<string, Task>
 
 const text = { text: 't', label: 'a' }
 const completion = { prompt: 'p', completion: 'c' }
+const preference = { prompt: 'p', chosen: 'c', rejected: 'r' }
 const messages = { messages: [{ role: 'assistant', content: 'm' }] }
 const all: DataLine = { ...text, ...completion, ...messages }
 
@@ -34,6 +36,17 @@ describe('a line for a task', () => {
     ['messages', { ...text, ...completion }],
   ] as const)('of %s is none where it lacks that form', (name, line) => {
     expect(lineFor(tasks[name], line)).toBe(null)
+  })
+
+  it('of pairs is two completions of one prompt', () => {
+    expect(formOf(tasks.pairs)).toBe('preference')
+    expect(lineFor(tasks.pairs, preference)).toBe(null)
+    expect(sidesOf({ ...preference, ...text })).toEqual([
+      { prompt: 'p', completion: 'c' },
+      { prompt: 'p', completion: 'r' },
+    ])
+    for (const half of [completion, { prompt: 'p', chosen: 'c' }, { chosen: 'c', rejected: 'r' }, text])
+      expect(sidesOf(half)).toBe(null)
   })
 
   it('may be of empty texts', () => {

@@ -23,21 +23,29 @@ export interface MessagesLine {
   readonly messages: readonly Message[]
 }
 
+/** Two completions of a prompt: one that is wanted, and one that is not. */
+export interface PreferenceLine {
+  readonly prompt: string
+  readonly chosen: string
+  readonly rejected: string
+}
+
 /** One record, as a task takes it. */
 export type Line = TextLine | CompletionLine | MessagesLine
 
 /** How the lines of a file are written. */
-export type Form = 'text' | 'completion' | 'messages'
+export type Form = 'text' | 'completion' | 'messages' | 'preference'
 
 /** The form of line that a task takes. */
 export function formOf(task: Task): Form {
+  if (task.kind === 'preference-pairs') return 'preference'
   return task.kind === 'causal-lm' ? task.format : 'text'
 }
 
 /** One line of a data file: the fields of each form that it has whole. */
-export type DataLine = Partial<TextLine & CompletionLine & MessagesLine>
+export type DataLine = Partial<TextLine & CompletionLine & MessagesLine & PreferenceLine>
 
-/** A line in the form that a task takes, or null where it lacks that form. */
+/** A line in the form that a task takes, or null where it lacks that form; a preference is two: see `sidesOf`. */
 export function lineFor(task: Task, { text, label, prompt, completion, messages }: DataLine): Line | null {
   switch (formOf(task)) {
     case 'text':
@@ -46,7 +54,18 @@ export function lineFor(task: Task, { text, label, prompt, completion, messages 
       return prompt === undefined || completion === undefined ? null : { prompt, completion }
     case 'messages':
       return messages === undefined ? null : { messages }
+    case 'preference':
+      return null
   }
+}
+
+/** The two sides of a preference, as completions; null where a line lacks that form. */
+export function sidesOf({ prompt, chosen, rejected }: DataLine): readonly [CompletionLine, CompletionLine] | null {
+  if (prompt === undefined || chosen === undefined || rejected === undefined) return null
+  return [
+    { prompt, completion: chosen },
+    { prompt, completion: rejected },
+  ]
 }
 
 /**
@@ -56,6 +75,7 @@ export function lineFor(task: Task, { text, label, prompt, completion, messages 
 export const FORMS = {
   text: z.object({ text: z.string(), label: z.string() }),
   completion: z.object({ prompt: z.string(), completion: z.string() }),
+  preference: z.object({ prompt: z.string(), chosen: z.string(), rejected: z.string() }),
   messages: z.object({
     messages: z
       .array(z.strictObject({ role: z.string().min(1), content: z.string() }))

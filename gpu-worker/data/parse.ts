@@ -39,6 +39,7 @@ function faultOf(issue: Issue): LineFault {
 function meantForm(value: object): Form {
   const has = (field: string): boolean => Object.hasOwn(value, field)
   if (has('messages')) return 'messages'
+  if (has('chosen') || has('rejected')) return 'preference'
   return has('prompt') || has('completion') ? 'completion' : 'text'
 }
 

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import type { Task } from '../../shared/api/task.ts'
-import { type Perturbation, type Space, spaceDimension } from '../../shared/zo/index.ts'
+import { type Perturbation, type RunSpace, type Space, spaceDimension } from '../../shared/zo/index.ts'
 import type { Line } from '../data/index.ts'
 import { chooseDevice, type Device, type DeviceWish, limitsFor, memoryOf, threadsFor } from './device/index.ts'
 import { EngineError } from './error.ts'
@@ -15,7 +15,7 @@ export interface EngineOptions {
   /** Which of several precisions in the folder; default: the plain one, or the only one. */
   readonly variant?: Variant
   readonly task: Task
-  readonly space: Space
+  readonly space: RunSpace
   /** Bitset of a `pruned` space. */
   readonly mask?: Uint8Array
   /** Where the stages after the first train, if not all where the first does. */
@@ -63,9 +63,14 @@ export interface Engine {
   centerLosses(records: readonly EncodedRecord[], center: Float32Array): Promise<Float32Array>
   /** Class logits [records, classes], row-major, in the order of the task's classes; for classification tasks. */
   logits(records: readonly EncodedRecord[], center: Float32Array): Promise<Float32Array>
+  /** Activations [records, size] at the last token of each record, row-major; where the space is a statistic. */
+  activations(records: readonly EncodedRecord[]): Promise<Float32Array>
   /** Ends the threads; later calls fail with code `closed`. */
   close(): Promise<void>
 }
+
+/** Nothing is trained where activations are read. */
+const READING = { center: new Float32Array(), around: 'center' } as const
 
 const CACHE_BYTES = 256 * 2 ** 20
 
@@ -107,7 +112,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const keepsHalves = options.keepsHalves ?? device !== 'cpu'
   const run = { modelDir, variant, outputs, positions, space, mask, seed, padToken, ...(later ? { later } : {}) }
   const setup = { ...run, cacheBytes, device, keepsHalves, limits }
-  const dimensionOf = (stage: number): number => spaceDimension(stageSpaceOf(setup, stage).space)
+  const dimensionOf = (stage: number): number => {
+    const at = stageSpaceOf(setup, stage).space
+    return at.kind === 'statistic' ? at.size : spaceDimension(at)
+  }
   let dimension = dimensionOf(0)
   const pool = await Pool.open(threads, setup)
   return {
@@ -125,6 +133,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       dimension = dimensionOf(stage)
     },
     warm: (shape) => {
+      if (space.kind === 'statistic') return pool.warm(task.buckets.map(blankOf), READING, 'activations')
       const around = { ...shape, round: 0, radius: 1e-3 }
       return pool.warm(task.buckets.map(blankOf), { center: new Float32Array(dimension), around })
     },
@@ -141,6 +150,11 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       if (outputs.kind === 'vocabulary')
         throw new EngineError('no_classes', 'a causal task has no class logits: ask for losses')
       return pool.run(records, { center, around: 'center' }, 'logits')
+    },
+    activations: async (records) => {
+      if (space.kind !== 'statistic')
+        throw new EngineError('wrong_stage', 'activations are read where the space is a statistic')
+      return pool.run(records, READING, 'activations')
     },
     close: () => pool.close(),
   }

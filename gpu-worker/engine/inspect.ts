@@ -4,6 +4,7 @@ import { EngineError } from './error.ts'
 import { modelFile, readGraph, type Variant } from './graph/file.ts'
 import type { Graph } from './graph/graph.ts'
 import { findHead } from './graph/head.ts'
+import { findHiddenStates } from './graph/hidden.ts'
 import { productsOf } from './graph/products.ts'
 import { findSites, type Site } from './graph/sites.ts'
 import { dimsOf, elementCount, fileLength, placeOf } from './graph/tensor.ts'
@@ -29,6 +30,8 @@ export interface ModelInspection {
   readonly quantisedSites: readonly string[]
   /** Tensors of the `full` and `pruned` spaces, in the order of the forward pass. */
   readonly weights: readonly Weight[]
+  /** What a statistic can be of, in the order of the forward pass: what each layer leaves to the next. */
+  readonly activations: readonly { readonly name: string; readonly size: number }[]
   /** Width of the hidden states that the head reads; undefined where the head is no single product. */
   readonly hidden: number | undefined
   readonly layers: number
@@ -192,6 +195,7 @@ export async function inspectModel(modelDir: string, options: { variant?: Varian
     sites: sites.map(shapeOf),
     quantisedSites: sites.filter(({ products }) => products.some(({ isFloat }) => !isFloat)).map(({ name }) => name),
     weights,
+    activations: findHiddenStates(graph).map(({ name, size }) => ({ name, size })),
     hidden: head?.product.inputs,
     layers: new Set(sites.flatMap(({ name }) => /^layer\.(\d+)\./.exec(name)?.[1] ?? [])).size,
     vocabulary: isClassifier ? undefined : width,

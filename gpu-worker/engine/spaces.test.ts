@@ -318,8 +318,10 @@ describe.each(models.map((model) => [model.name, model] as const))('%s', (_, mod
     },
   )
 
+  type TrainedSpace = StageSpace & { readonly space: Space }
+
   /** Losses at the end of a stage, and at the beginning of the next one, which trains elsewhere. */
-  async function overStageEnd(first: StageSpace, second: StageSpace): Promise<[Float32Array, Float32Array]> {
+  async function overStageEnd(first: TrainedSpace, second: TrainedSpace): Promise<[Float32Array, Float32Array]> {
     const at = (center: Float32Array) => groupsOf({ center, round: 0, directions: 0, radius: 1, sides: 'one' })
     const evaluator = new Evaluator(runtime, { ...setupOf(model, first.space, first.mask), later: [second] })
     const trained = wave(spaceDimension(first.space), 0.02, 4)
@@ -338,7 +340,7 @@ describe.each(models.map((model) => [model.name, model] as const))('%s', (_, mod
     ['cores between seeded bases', 'core', 'seeded'],
   ] as const)('stages of unlike rank begin where the one before ended: %s', async (_, trained, bases) => {
     const sites = findSites(graph, findHead(graph)?.product.node)
-    const ofRank = (rank: number): StageSpace => ({
+    const ofRank = (rank: number): TrainedSpace => ({
       mask: undefined,
       space: {
         kind: 'lora',
@@ -353,7 +355,7 @@ describe.each(models.map((model) => [model.name, model] as const))('%s', (_, mod
   })
 
   it('stages of unlike masks begin where the one before ended', async () => {
-    const keeping = (every: number): StageSpace => {
+    const keeping = (every: number): TrainedSpace => {
       const kept = tensors.map((tensor) =>
         Array.from({ length: Math.ceil(elementsOf(tensor) / every) }, (_, i) => every * i),
       )

@@ -47,5 +47,13 @@ export const presetSchema = z
       step: scale.optional().describe('Learning rate times clip: the one knob that they are.'),
     }),
     z.strictObject({ name: z.literal('sotto'), ...common, radius }),
+    z
+      .strictObject({
+        name: z.literal('psa'),
+        samplingRate: common.samplingRate.default(1),
+        clip: scale.optional(),
+        clipShare: clipPart.optional(),
+      })
+      .describe('Private steering vectors: one round of a statistic.'),
   ])
   .meta({ id: 'Preset' }) satisfies z.ZodType<Preset>

@@ -3,7 +3,7 @@ import { evaluationSchema, evaluationShape } from './lease.ts'
 import { methodShape, noiseSchema, stageRequestSchema, stageSchema } from './method.ts'
 import { presetSchema } from './preset.ts'
 import { HexHash, Identifier } from './scalar.ts'
-import { spaceSchema } from './space.ts'
+import { runSpaceSchema } from './space.ts'
 import { budgetSchema, evaluationSettingsSchema, runSpecSchema } from './spec.ts'
 import { taskSchema } from './task.ts'
 
@@ -100,7 +100,7 @@ export const runRequestSchema = z
   .strictObject({
     model: HexHash,
     task: taskSchema,
-    space: spaceSchema,
+    space: runSpaceSchema,
     clipping: methodShape.clipping.unwrap().optional().describe('Default: joint.'),
     noise: noiseSchema.optional().describe('Default: gaussian.'),
     sides: methodShape.sides.unwrap().optional().describe('Default: two.'),
@@ -132,10 +132,13 @@ export const runRequestSchema = z
 export type RunRequest = z.input<typeof runRequestSchema>
 /** The same with its defaults. */
 export type CompleteRequest = z.output<typeof runRequestSchema>
+/** What a run is for. */
+export const jobSchema = z.enum(['training', 'statistic'])
 export const runPlanSchema = z
   .strictObject({
+    job: jobSchema,
     ...methodShape,
-    space: spaceSchema,
+    space: runSpaceSchema,
     stages: z.array(stageSchema),
     rounds: z.int(),
     spareCharges: z.int(),
@@ -170,6 +173,7 @@ export const runSchema = z
   .strictObject({
     id: Identifier,
     specHash: HexHash,
+    job: jobSchema,
     spec: runSpecSchema,
     state: runStateSchema,
     reason: z.string().nullable().describe('Why the run stopped, where it did not complete.'),
@@ -235,7 +239,7 @@ export const updatesSchema = z
 // --- events ---
 export const runEventSchema = z
   .discriminatedUnion('type', [
-    z.strictObject({ type: z.literal('run.created'), seq: z.int(), time: z.int(), rounds: z.int() }),
+    z.strictObject({ type: z.literal('run.created'), seq: z.int(), time: z.int(), job: jobSchema, rounds: z.int() }),
     z.strictObject({ type: z.literal('round.opened'), seq: z.int(), time: z.int(), round: z.int() }),
     z.strictObject({
       type: z.literal('round.closed'),

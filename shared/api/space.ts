@@ -112,6 +112,33 @@ export const spaceSchema = z
   .discriminatedUnion('kind', [loraSpaceSchema, fullSpaceSchema, prunedSpaceSchema])
   .meta({ id: 'Space' })
 
+/** Coordinates of a report: each is a direction of the mechanism. */
+const STATISTIC_MAX = 4096
+
+export const statisticSpaceSchema = z
+  .strictObject({
+    kind: z.literal('statistic'),
+    activation: z
+      .string()
+      .regex(/^layer\.\d{1,4}$/)
+      .describe('layer.3: the sum that ends layer 3. "sotto model check" lists those of a model.'),
+    size: z.int().min(1).max(STATISTIC_MAX).describe('Width of the activation.'),
+    token: z.literal('last').default('last').describe('The last token of the completion.'),
+  })
+  .meta({
+    id: 'StatisticSpace',
+    description:
+      'Nothing is trained: the mean over units of the difference that two completions of a prompt make to an activation (PSA).',
+  })
+
+/** A space as one asks for it. */
+export type SpaceRequest = z.input<typeof spaceSchema>
+
+/** What a run is about. */
+export const runSpaceSchema = z
+  .discriminatedUnion('kind', [loraSpaceSchema, fullSpaceSchema, prunedSpaceSchema, statisticSpaceSchema])
+  .meta({ id: 'RunSpace' })
+
 /** Names and shapes of what a space trains: of its sites or its tensors. */
 export function outlineOf(space: Space): string {
   const parts =

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { keptInAll } from '../zo/pruning/keep.ts'
 import { type Stage, totalRounds } from '../zo/schedule.ts'
-import type { Space } from '../zo/space.ts'
+import type { RunSpace, Space } from '../zo/space.ts'
 import { fewestReports } from '../zo/update.ts'
 import { bounds, methodShape, noiseSchema, stageSchema } from './method.ts'
 import { HexHash, Identifier, Seed } from './scalar.ts'
-import { DIMENSION_MAX, outlineOf, spaceSchema } from './space.ts'
+import { DIMENSION_MAX, outlineOf, runSpaceSchema } from './space.ts'
 import { taskSchema } from './task.ts'
 
 /** Format of the spec: another number where an old one would be read as something else. */
@@ -33,21 +33,45 @@ export const budgetSchema = z
 const SHARES_MAX = 0.99
 
 interface Trained {
-  readonly space: Space
+  readonly space: RunSpace
   readonly stages: readonly { readonly space?: Space | undefined }[]
 }
 
 /** Stages may differ in rank, mask and directions, not in the tensors that they train. */
 const trainAlike = ({ space, stages }: Trained): boolean =>
-  stages.every((stage) => stage.space === undefined || outlineOf(stage.space) === outlineOf(space))
+  stages.every(
+    (stage) => stage.space === undefined || (space.kind !== 'statistic' && outlineOf(stage.space) === outlineOf(space)),
+  )
 
 /** New masks are of stages after the first, keep what memory holds, and stand in the place of a space. */
-const remakeable = ({ space, stages }: Pick<Trained, 'space'> & { stages: readonly Stage[] }): boolean =>
+const remakeable = ({ space, stages }: Pick<MaybeStatistic, 'space' | 'stages'>): boolean =>
   stages.every(({ prune, space: own }, index) => {
     if (!prune) return true
     const fits = space.kind === 'pruned' && keptInAll(space.tensors, prune) <= DIMENSION_MAX
     return index > 0 && own === undefined && fits
   })
+
+interface MaybeStatistic {
+  readonly space: RunSpace
+  readonly task: { readonly kind: string }
+  readonly clipping: string
+  readonly stages: readonly Stage[]
+  readonly evaluation: unknown
+}
+
+/**
+ * A statistic is one round in which each coordinate is a direction; a preset, or the plan, sets what only training has to these
+ * values, so that nothing in a spec seems to do what it does not.
+ */
+function isWholeStatistic({ space, task, clipping, stages, evaluation }: MaybeStatistic): boolean {
+  if (space.kind !== 'statistic') return task.kind !== 'preference-pairs'
+  const [stage] = stages
+  const isOneRound = stages.length === 1 && stage?.rounds === 1 && stage.directions === space.size
+  const isPlain =
+    stage?.learningRate === 1 && stage.radius === 1 && stage.prox === 0 && stage.lossShare === 0 && !stage.normalise
+  const isAlone = !stage?.momentum && !stage?.average && evaluation === null && clipping !== 'per-direction'
+  return task.kind === 'preference-pairs' && isOneRound && isPlain && isAlone
+}
 
 export const evaluationSettingsSchema = z
   .strictObject({
@@ -71,7 +95,7 @@ export const runSpecSchema = z
     version: z.literal(SPEC_VERSION),
     model: HexHash.describe('Hash of the model manifest.'),
     task: taskSchema,
-    space: spaceSchema,
+    space: runSpaceSchema,
     ...methodShape,
     stages: z.array(stageSchema).min(1).max(64),
     datasets: z
@@ -110,9 +134,17 @@ export const runSpecSchema = z
     path: ['stages', 'prune'],
     message: 'a mask is made anew for stages after the first of a pruned space, in the place of a space of their own',
   })
+  .refine(isWholeStatistic, {
+    path: ['space', 'kind'],
+    message:
+      'a statistic has the task preference-pairs, and no other run has it; it is one round of as many directions as its size, clipped jointly, and trains and evaluates nothing: preset psa',
+  })
   .refine(trainAlike, { path: ['stages', 'space'], message: 'stages train the same tensors' })
   .meta({ id: 'RunSpec' })
 export type RunSpec = z.infer<typeof runSpecSchema>
+/** What a run is for. */
+export const jobOf = ({ space }: Pick<RunSpec, 'space'>) =>
+  space.kind === 'statistic' ? ('statistic' as const) : ('training' as const)
 /** Whether a run evaluates its model after so many closed rounds. */
 export function isEvaluated({ evaluation, stages }: Pick<RunSpec, 'evaluation' | 'stages'>, closed: number): boolean {
   return evaluation !== null && (closed % evaluation.every === 0 || closed === totalRounds(stages))

@@ -97,10 +97,25 @@ export const messagesLmSchema = z
     description: "Lines {messages}: the mean loss of the assistant's last message, in the model's chat template.",
   })
 
+export const preferencePairsSchema = z
+  .strictObject({
+    kind: z.literal('preference-pairs'),
+    ...lengthsShape,
+    maxCompletionTokens: causalShape.maxCompletionTokens,
+  })
+  .refine(bucketsAscend, ASCEND)
+  .refine(leavesRoom, ROOM)
+  .meta({
+    id: 'PreferencePairs',
+    description:
+      'Lines {prompt, chosen, rejected}: how the two completions of a prompt differ. Of a statistic, not of training.',
+  })
+
 export const taskSchema = z
   .discriminatedUnion('kind', [
     promptClassificationSchema,
     sequenceClassificationSchema,
+    preferencePairsSchema,
     z.discriminatedUnion('format', [completionLmSchema, messagesLmSchema]),
   ])
   .meta({ id: 'Task', description: 'What a record is, and what its loss is.' })
@@ -108,5 +123,6 @@ export const taskSchema = z
 export type Task = z.infer<typeof taskSchema>
 export type PromptClassification = z.infer<typeof promptClassificationSchema>
 export type SequenceClassification = z.infer<typeof sequenceClassificationSchema>
+export type PreferencePairs = z.infer<typeof preferencePairsSchema>
 /** Causal language modelling, by the form of the lines. */
 export type CausalLm = z.infer<typeof completionLmSchema> | z.infer<typeof messagesLmSchema>

@@ -30,6 +30,20 @@ describe('what a preset stands for', () => {
     expect(masks({ start: 0.01, end: 0.04 })).toEqual([undefined, { ...prune, keep: 0.02 }, { ...prune, keep: 0.04 }])
   })
 
+  it('psa: one round of a statistic, each coordinate in the place of a direction, all units in it', () => {
+    const space = { kind: 'statistic', activation: 'layer.1', size: 32, token: 'last' } as const
+    expect(expandPreset({ name: 'psa', samplingRate: 1, clip: 5, clipShare: 0.1 }, space)).toEqual({
+      ...{ clipping: 'joint', noise: 'gaussian', sides: 'one', distribution: 'rademacher', guarantee: 'approximate' },
+      stages: [
+        {
+          ...{ rounds: 1, learningRate: 1, radius: 1, directions: 32, clip: 5, samplingRate: 1 },
+          ...{ prox: 0, lossShare: 0, lossBound: 2, clipShare: 0.1 },
+        },
+      ],
+    })
+    expect(() => expandPreset({ name: 'psa', samplingRate: 1 })).toThrow(PresetError)
+  })
+
   it('dpzero: one direction on the sphere', () => {
     expect(expandPreset({ name: 'dpzero', samplingRate: 0.01 })).toEqual({
       clipping: 'per-direction',

@@ -1,6 +1,6 @@
 import { keepRateAt } from './pruning/rate.ts'
 import type { Remake, Stage } from './schedule.ts'
-import type { Distribution } from './space.ts'
+import type { Distribution, RunSpace } from './space.ts'
 
 /**
  * The methods of the field as settings of one mechanism: what each expands to is an explicit schedule, which is what a run
@@ -91,7 +91,15 @@ export interface SottoPreset extends Common {
   readonly radius?: number | undefined
 }
 
-export type Preset = DpZosoPreset | DpZopoPreset | DpZeroPreset | DpZoPreset | DpAggZoPreset | SottoPreset
+/** A statistic, in one round. */
+export interface PsaPreset {
+  readonly name: 'psa'
+  readonly samplingRate: number
+  readonly clip?: number | undefined
+  readonly clipShare?: number | undefined
+}
+
+export type Preset = DpZosoPreset | DpZopoPreset | DpZeroPreset | DpZoPreset | DpAggZoPreset | SottoPreset | PsaPreset
 
 /** A preset whose numbers contradict each other. */
 export class PresetError extends RangeError {
@@ -231,18 +239,32 @@ function sotto(preset: SottoPreset): Expansion {
 }
 
 /**
+ * PSA (private steering for alignment, arXiv 2501.18532): the mean of activation differences, each clipped as one vector, plus
+ * Gaussian noise. Every unit takes part: q 1. Differences are as long as the model makes them: c is best chosen on public pairs.
+ */
+function psa({ clip = 1, samplingRate }: PsaPreset, space: RunSpace | undefined): Expansion {
+  if (space?.kind !== 'statistic') throw new PresetError('name: psa is of a statistic, no space is trained')
+  return {
+    ...{ clipping: 'joint', noise: 'gaussian', sides: 'one', distribution: 'rademacher' },
+    guarantee: 'approximate',
+    stages: [{ rounds: 1, learningRate: 1, radius: 1, directions: space.size, clip, samplingRate, prox: 0, ...LOSS }],
+  }
+}
+
+/**
  * The explicit schedule that a preset stands for.
  * @example expandPreset({ name: 'dp-aggzo', samplingRate: 0.04 }).stages[0].clip // 12.5
+ * @param space of the run, whose size is the number of directions of `psa`.
  * @throws PresetError where its numbers contradict each other
  */
-export function expandPreset(preset: Preset): Expansion {
+export function expandPreset(preset: Preset, space?: RunSpace): Expansion {
   const { clipShare } = preset
-  const expansion = expanded(preset)
+  const expansion = preset.name === 'psa' ? psa(preset, space) : expanded(preset)
   if (clipShare === undefined) return expansion
   return { ...expansion, stages: expansion.stages.map((stage) => ({ ...stage, clipShare })) }
 }
 
-function expanded(preset: Preset): Expansion {
+function expanded(preset: Exclude<Preset, PsaPreset>): Expansion {
   switch (preset.name) {
     case 'dp-zoso':
     case 'dp-zopo':

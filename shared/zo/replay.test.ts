@@ -17,7 +17,11 @@ const rest = {
   lossBound: 1,
 }
 const stages: Stage[] = vectors.replay.stages.map((stage) => ({ ...rest, ...stage }))
-const spec: ReplaySpec = { seed: vectors.seed, space: { ...vectors.space, trained: 'factor' } as LoraSpace, stages }
+const spec: ReplaySpec & { readonly space: LoraSpace } = {
+  seed: vectors.seed,
+  space: { ...vectors.space, trained: 'factor' } as LoraSpace,
+  stages,
+}
 
 const codeOf = (action: () => unknown) => {
   try {
@@ -158,6 +162,28 @@ describe('aggregation', () => {
     expect(ghat[0]).toBeCloseTo(0.6 * Math.SQRT2, 12)
     expect(ghat[1]).toBeCloseTo(-0.8 * Math.SQRT2, 12)
     expect(coefficients([{ integers: [0, 0], units: 100 }], { ...stage, normalise: true })).toEqual([0, 0])
+  })
+})
+
+describe('a statistic', () => {
+  const space = { kind: 'statistic', activation: 'layer.1', size: 3, token: 'last' } as const
+  const once: Stage = { ...rest, rounds: 1, learningRate: 1, directions: 3, prox: 0 }
+  const statistic: ReplaySpec = { seed: vectors.seed, space, stages: [once] }
+
+  it('is the estimate itself, rounded once', () => {
+    const coefficients = [0.1, -2, 1e-12]
+    const { state, nextRound } = advance(statistic, replayStart(statistic), { round: 0, coefficients })
+    expect(nextRound).toBe(1)
+    expect(state).toEqual({ stage: 0, finished: [], current: Float32Array.from(coefficients) })
+    const closed = { round: 0, coefficients, stateHash: stateHash(state) }
+    expect(replay(statistic, [closed]).state).toEqual(state)
+  })
+
+  it('is refused where it is no finite number in float32, or has another length', () => {
+    const coded = (coefficients: number[]) =>
+      codeOf(() => advance(statistic, replayStart(statistic), { round: 0, coefficients }))
+    expect(coded([1e300, 0, 0])).toBe('state_not_finite')
+    expect(coded([1, 2])).toBe('wrong_length')
   })
 })
 

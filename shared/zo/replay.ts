@@ -1,12 +1,12 @@
 import { portableKernels, type ZoKernels } from './kernels.ts'
 import { dimensionOfStage, type Stage, spaceOfStage, stageOf, totalRounds } from './schedule.ts'
-import type { Space } from './space.ts'
+import type { RunSpace } from './space.ts'
 import { initialState, isFiniteState, nextStage, settled, stateHash, type TrainedState } from './state.ts'
 import { applyUpdate, withMean } from './update.ts'
 
 export interface ReplaySpec {
   readonly seed: string
-  readonly space: Space
+  readonly space: RunSpace
   readonly stages: readonly Stage[]
 }
 
@@ -49,6 +49,7 @@ export function advance(
   if (closed.round !== point.nextRound) throw new ReplayError('round_out_of_order', closed.round)
   const { index, stage, step, last } = stageOf(spec.stages, closed.round)
   if (closed.coefficients.length !== stage.directions) throw new ReplayError('wrong_length', closed.round)
+  if (spec.space.kind === 'statistic') return estimated(point, closed)
   const { learningRate, prox, momentum = 0 } = stage
   const update = { coefficients: closed.coefficients, learningRate, prox, momentum }
   const run = { seed: spec.seed, space: spaceOfStage(spec, index) }
@@ -60,6 +61,13 @@ export function advance(
   const isFinal = nextRound === totalRounds(spec.stages)
   const ended = settled(state)
   return { nextRound, state: isFinal ? ended : nextStage(ended, dimensionOfStage(spec, index + 1)) }
+}
+
+/** The state that a statistic's one round leaves: the estimate itself, each coordinate rounded once to float32. */
+function estimated({ state }: ReplayPoint, { round, coefficients }: Pick<ClosedRound, 'round' | 'coefficients'>) {
+  const after = { ...state, current: Float32Array.from(coefficients) }
+  if (!isFiniteState(after)) throw new ReplayError('state_not_finite', round)
+  return { nextRound: round + 1, state: after }
 }
 
 /**

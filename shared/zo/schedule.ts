@@ -1,5 +1,5 @@
 import { type Keep, keptInAll } from './pruning/keep.ts'
-import { elementsOf, type PrunedSpace, type Space, spaceDimension } from './space.ts'
+import { elementsOf, type PrunedSpace, type RunSpace, type Space, spaceDimension } from './space.ts'
 
 /** How a stage's mask is made of the weights that the stage begins with: no data are read for it. */
 export interface Remake extends Keep {
@@ -74,20 +74,22 @@ export function stageOf(stages: readonly Stage[], round: number): RoundInStage {
 }
 
 interface Spaced {
-  readonly space: Space
+  readonly space: RunSpace
   readonly stages: readonly Stage[]
 }
 
-/** Where a stage trains. @throws RangeError for a stage outside the schedule, or one whose mask is not made yet. */
+/** Where a stage trains. @throws RangeError for a stage outside the schedule, one whose mask is not made yet, or a statistic. */
 export function spaceOfStage(spec: Spaced, index: number): Space {
   const { space, prune } = scheduled(spec, index)
   if (prune && !space) throw new RangeError('the mask of the stage is not made yet')
+  if (spec.space.kind === 'statistic') throw new RangeError('a statistic trains nothing')
   return space ?? spec.space
 }
 
 /** d of a stage, whether its mask is made or not. @throws RangeError for a stage outside the schedule. */
 export function dimensionOfStage(spec: Spaced, index: number): number {
   const { space, prune } = scheduled(spec, index)
+  if (spec.space.kind === 'statistic') return spec.space.size
   if (!prune || space || spec.space.kind !== 'pruned') return spaceDimension(spaceOfStage(spec, index))
   return keptInAll(spec.space.tensors, prune)
 }

@@ -70,7 +70,25 @@ export interface PrunedSpace {
   readonly weighted?: boolean
 }
 
+/** Where a run trains. */
 export type Space = LoraSpace | FullSpace | PrunedSpace
+
+/**
+ * Nothing trained: the mean over units of what a model's activations differ in between two completions of a prompt (PSA). One
+ * round of the same mechanism releases it, each coordinate in the place of a direction.
+ */
+export interface StatisticSpace {
+  readonly kind: 'statistic'
+  /** `layer.3`: the sum that ends layer 3, from which the next begins. */
+  readonly activation: string
+  /** Width of the activation: d. */
+  readonly size: number
+  /** Of which token: the last of the completion. */
+  readonly token: 'last'
+}
+
+/** What a run is about: a space that it trains, or a statistic. */
+export type RunSpace = Space | StatisticSpace
 
 /** Largest rank of anything of low rank: an entry of a low-rank direction is a sum of so many signs, and must fit a byte. */
 export const RANK_MAX = 64

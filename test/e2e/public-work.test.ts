@@ -9,7 +9,7 @@ import { inspectModel, openEngine, pruneModel, verifyMask } from '../../gpu-work
 import { evaluateRecords } from '../../gpu-worker/evaluation.ts'
 import { runWorker } from '../../gpu-worker/loop.ts'
 import { openSite } from '../../gpu-worker/site.ts'
-import type { Run, RunEvent, RunRequest } from '../../shared/api/index.ts'
+import type { Run, RunEvent, RunRequest, SpaceRequest } from '../../shared/api/index.ts'
 import { type RunRecord, resolvedSpec } from '../../shared/ledger/index.ts'
 import { type PrunedSpace, replay, spaceOfStage, stateHash } from '../../shared/zo/index.ts'
 import { MODEL, records as mails, SITES, Stage, waitUntil } from './harness.ts'
@@ -61,7 +61,7 @@ describe('a run with public work', () => {
     request = {
       model: await stage.client.uploadModel(folder),
       task,
-      space: first.space as RunRequest['space'],
+      space: first.space as SpaceRequest,
       stages: [
         part,
         { ...part, prune },
@@ -191,7 +191,7 @@ describe('a run with public work', () => {
 
   it.each<[string, Partial<RunRequest>]>([
     ['for the first stage', { stages: [{ ...part, prune }] }],
-    ['beside a space', { stages: [part, { ...part, prune, space: first.space as RunRequest['space'] }] }],
+    ['beside a space', { stages: [part, { ...part, prune, space: first.space as SpaceRequest }] }],
     ['that keeps nothing', { stages: [part, { ...part, prune: { ...prune, keep: 0 } }] }],
   ])('is refused with a new mask %s', async (_, change) => {
     await expect(stage.client.createRun({ ...request, ...change })).rejects.toThrow(/bad_request.*stages/s)

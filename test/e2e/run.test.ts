@@ -6,7 +6,7 @@ import { type Audit, auditRun } from '../../demo/audit.ts'
 import { openEngine } from '../../gpu-worker/engine/index.ts'
 import { leaseRequestSchema, type Report, type Run, reportSchema, workerKeySchema } from '../../shared/api/index.ts'
 import { canonicalJson } from '../../shared/ledger/index.ts'
-import { advance, replayStart, spaceDimension, stateHash } from '../../shared/zo/index.ts'
+import { advance, replayStart, spaceDimension, spaceOfStage, stateHash } from '../../shared/zo/index.ts'
 import { MODEL, ROOT, records, SENTINEL, SITES, Stage } from './harness.ts'
 import { type Exchange, recordWire } from './wire.ts'
 
@@ -108,7 +108,8 @@ describe('a whole run over real processes', () => {
   })
 
   it('lets no planted text and no loss out of the workers', async () => {
-    const { task, space, seed } = run.spec
+    const { task, seed } = run.spec
+    const space = spaceOfStage(run.spec, 0)
     const engine = await openEngine({ modelDir: MODEL, task, space, seed, threads: 1 })
     await engine.setStage(0, [])
     const planted = SITES.flatMap((site) => records(site, COUNT)).filter(({ text }) => text.includes(SENTINEL))

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { auditRun } from '../../demo/audit.ts'
 import { inspectModel } from '../../gpu-worker/engine/index.ts'
-import type { RunRequest } from '../../shared/api/index.ts'
+import type { RunRequest, SpaceRequest } from '../../shared/api/index.ts'
 import { resolvedSpec } from '../../shared/ledger/index.ts'
 import { maskHash, maskOf, replay, stateHash, withFactors } from '../../shared/zo/index.ts'
 import { zooModels } from '../models/zoo.ts'
@@ -16,13 +16,13 @@ const { sites, weights } = await inspectModel(model.dir)
 const lines = (site: string) =>
   Array.from({ length: 40 }, (_, i) => ({ prompt: `${site} ${i}: a b c`, completion: ` d e ${'f'.repeat(i % 5)}` }))
 
-const lora = (trained: 'factor' | 'core'): RunRequest['space'] => ({
+const lora = (trained: 'factor' | 'core'): SpaceRequest => ({
   kind: 'lora',
   rank: 2,
   trained,
   sites: sites.map(({ name, inputs, outputs }) => ({ name, inputs, outputs, scale: 0.1 })),
 })
-const full = (directions: Extract<RunRequest['space'], { kind: 'full' }>['directions']): RunRequest['space'] => ({
+const full = (directions: Extract<SpaceRequest, { kind: 'full' }>['directions']): SpaceRequest => ({
   kind: 'full',
   directions,
   tensors: weights.map(({ name, shape }) => ({ name, shape: [...shape] })),
@@ -61,7 +61,7 @@ const oneSided: Partial<RunRequest> = {
     { rounds: 2, learningRate: 0.01, radius: 0.01, directions: 3, clip: 0.5, samplingRate: 0.3, momentum: 0.9 },
     {
       ...{ rounds: 2, learningRate: 0.01, radius: 0.01, directions: 2, clip: 0.5, samplingRate: 0.3 },
-      ...{ average: true, normalise: true, space: { ...lora('factor'), rank: 1 } as RunRequest['space'] },
+      ...{ average: true, normalise: true, space: { ...lora('factor'), rank: 1 } as SpaceRequest },
     },
   ],
 }
@@ -83,12 +83,12 @@ describe('a run of a causal model', () => {
 
   const part = { learningRate: 0.01, radius: 0.01, directions: 2, clip: 0.5, samplingRate: 0.3 }
   const own = { ...part, prox: 0.1, lossShare: 0.2, lossBound: 5, clipShare: 0.1, rounds: 2 }
-  const ofTwo = (space: RunRequest['space'], more: Partial<RunRequest> = {}) => ({ space, stages: [own, own], ...more })
+  const ofTwo = (space: SpaceRequest, more: Partial<RunRequest> = {}) => ({ space, stages: [own, own], ...more })
 
   it.each<[string, Pick<RunRequest, 'space'> & Partial<RunRequest>]>([
     ['factors', ofTwo(lora('factor'))],
     ['cores', ofTwo(lora('core'))],
-    ['cores between bases of the seed', ofTwo({ ...lora('core'), bases: 'seeded' } as RunRequest['space'])],
+    ['cores between bases of the seed', ofTwo({ ...lora('core'), bases: 'seeded' } as SpaceRequest)],
     ['whole weights under dense directions', ofTwo(full({ kind: 'dense' }))],
     ['whole weights under low-rank directions', ofTwo(full({ kind: 'low-rank', rank: 2 }))],
     ['chosen entries of weights, by the preset dp-zopo', zopo()],

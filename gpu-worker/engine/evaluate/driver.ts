@@ -31,7 +31,10 @@ export const leadOf = ({ graphs, reason }: Bucket): BucketLead => {
 export interface SpaceDriver {
   /** Moves to a stage that trains where this driver does: earlier stages merged into the weights in order. */
   setStage(stage: number, finished: readonly FinishedStage[]): Promise<void>
-  /** Losses [records, groups], or class logits [records, groups, classes], row-major. Calls must not overlap. */
+  /**
+   * Losses [records, groups], class logits [records, groups, classes], or activations [records, size], row-major. Calls must
+   * not overlap.
+   */
   run(records: readonly EncodedRecord[], groups: Groups, output: Output): Promise<Float32Array>
   /** How the buckets met so far are run. */
   leads(): Promise<BucketLead[]>

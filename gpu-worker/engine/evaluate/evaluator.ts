@@ -1,5 +1,6 @@
 import { EngineError } from '../error.ts'
 import type { Runtime } from '../ort.ts'
+import { ActivationDriver } from './activations.ts'
 import type { BucketLead, Groups, SpaceDriver } from './driver.ts'
 import { LoraDriver } from './lora.ts'
 import { Model } from './model.ts'
@@ -64,5 +65,6 @@ export class Evaluator {
 
 function driverOf(model: Model, at: StageSpace): SpaceDriver {
   const { space, mask } = at
+  if (space.kind === 'statistic') return new ActivationDriver(model, space)
   return space.kind === 'lora' ? new LoraDriver(model, space) : new WeightsDriver(model, { space, mask })
 }

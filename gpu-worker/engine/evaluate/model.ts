@@ -47,7 +47,7 @@ export class Model {
     this.graph = readGraph(setup.modelDir, setup.variant)
     normalise(this.graph)
     const { space } = setup
-    const trained = new Set(space.kind === 'lora' ? [] : space.tensors.map(({ name }) => name))
+    const trained = new Set('tensors' in space ? space.tensors.map(({ name }) => name) : [])
     restrictHead(this.graph, setup.outputs, trained)
     // The rows of a head that a task reads are picked in single precision before that.
     this.graph.keepsHalves = setup.keepsHalves

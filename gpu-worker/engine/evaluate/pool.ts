@@ -142,9 +142,9 @@ export class Pool {
   }
 
   /** Lets every thread evaluate these records. */
-  async warm(records: readonly EncodedRecord[], at: Point): Promise<void> {
+  async warm(records: readonly EncodedRecord[], at: Point, output: Output = 'losses'): Promise<void> {
     const center = shared(at.center)
-    await this.#all({ kind: 'run', records, center, around: at.around, output: 'losses' })
+    await this.#all({ kind: 'run', records, center, around: at.around, output })
   }
 
   async close(): Promise<void> {

@@ -1,17 +1,20 @@
-import type { Space } from '../../../shared/zo/index.ts'
+import type { RunSpace, Space } from '../../../shared/zo/index.ts'
 import type { Device, EngineLimits } from '../device/index.ts'
+import { EngineError } from '../error.ts'
 import type { Variant } from '../graph/file.ts'
 import type { EncodedRecord, Outputs } from '../task/record.ts'
 
 /** Where a stage trains. */
 export interface StageSpace {
-  readonly space: Space
+  readonly space: RunSpace
   /** Bitset of a `pruned` space. */
   readonly mask: Uint8Array | undefined
 }
 
 /** A finished stage: its trained vector, in its own space. */
-export interface FinishedStage extends StageSpace {
+export interface FinishedStage {
+  readonly space: Space
+  readonly mask: Uint8Array | undefined
   readonly trained: Float32Array
 }
 
@@ -46,12 +49,16 @@ export function finishedStages(
   setup: Pick<EvaluatorSetup, 'space' | 'mask' | 'later'>,
   finished: readonly Float32Array[],
 ): FinishedStage[] {
-  return finished.map((trained, stage) => ({ ...stageSpaceOf(setup, stage), trained }))
+  return finished.map((trained, stage) => {
+    const { space, mask } = stageSpaceOf(setup, stage)
+    if (space.kind === 'statistic') throw new EngineError('wrong_stage', 'a statistic has no stages')
+    return { space, mask, trained }
+  })
 }
 
 export type { EncodedRecord }
 
-export type Output = 'losses' | 'logits'
+export type Output = 'losses' | 'logits' | 'activations'
 
 /** Numbers that a call makes of a record under one group: its loss, or its class logits. */
 export function valuesPerGroup(outputs: Outputs, output: Output): number {

@@ -1,4 +1,4 @@
-import type { Task } from '../../../shared/api/task.ts'
+import type { CausalLm, PreferencePairs, Task } from '../../../shared/api/task.ts'
 import { EngineError } from '../error.ts'
 import { prepareCausal } from './causal.ts'
 import type { PreparedTask } from './record.ts'
@@ -9,6 +9,11 @@ import type { ModelTokenizer } from './tokenizer.ts'
 function checkBuckets(task: Task, { positions }: ModelTokenizer): void {
   if (positions !== undefined && task.maxTokens > positions)
     throw new EngineError('bucket_too_long', `the model has ${positions} positions, the task wants ${task.maxTokens}`)
+}
+
+/** One side of a pair: a prompt with one of its completions, which ends at its own last token. */
+const sideOf = ({ maxTokens, buckets, maxCompletionTokens }: PreferencePairs): CausalLm => {
+  return { kind: 'causal-lm', format: 'completion', appendEnd: false, maxTokens, buckets, maxCompletionTokens }
 }
 
 /**
@@ -27,5 +32,7 @@ export function prepareTask(task: Task, tokenizer: ModelTokenizer): PreparedTask
       return prepareSequence(task, tokenizer)
     case 'causal-lm':
       return prepareCausal(task, tokenizer)
+    case 'preference-pairs':
+      return prepareCausal(sideOf(task), tokenizer)
   }
 }

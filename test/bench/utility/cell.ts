@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { initialState } from '../../../shared/zo/index.ts'
+import { initialState, spaceOfStage } from '../../../shared/zo/index.ts'
 import { type DpSgdRun, runDpSgd } from './dp-sgd.ts'
 import { type EngineMethod, isEngineMethod, METHODS, roundsOf, type Setting } from './methods.ts'
 import { passesOf } from './passes.ts'
@@ -53,7 +53,7 @@ async function zerothOrder(cell: Cell & { method: EngineMethod; setting: Setting
   }
   const { spec, epsilon: spent } = planMethod(method, setting, given)
   // The plan decides how directions are drawn.
-  const engine = await openSubject(subject, { ...placed, space: spec.space }, seed, threads)
+  const engine = await openSubject(subject, { ...placed, space: spaceOfStage(spec, 0) }, seed, threads)
   try {
     const state = await train(method, spec, { engine, records: encode(engine, task.train) })
     const accuracy = await accuracyOf(engine, state, encode(engine, task[split]))

@@ -1,4 +1,4 @@
-import type { ReleaseInput } from '../../../gpu-worker/release.ts'
+import type { TrainingInput } from '../../../gpu-worker/release.ts'
 import { unitBoundOf } from '../../../shared/api/index.ts'
 import { clipUnit, poissonSample } from '../../../shared/privacy/index.ts'
 import { groupCount } from '../../../shared/zo/index.ts'
@@ -7,7 +7,7 @@ import { groupCount } from '../../../shared/zo/index.ts'
  * NOT PRIVATE. The clipped sum of a round without its noise, for the column of the benchmark that shows what noise costs. Nothing
  * outside `test/bench/` may import this: the schema of a run refuses sigma 0, and no worker has such a path.
  */
-export async function sumWithoutNoise<Line>(input: ReleaseInput<Line>): Promise<number[]> {
+export async function sumWithoutNoise<Line>(input: TrainingInput<Line>): Promise<number[]> {
   const { stage, units, random, method } = input
   const { directions, radius, clip, grid } = stage
   const total = new Array<number>(directions).fill(0)

@@ -3,7 +3,7 @@ import { secretRandom } from '../../../demo/simulate.ts'
 import type { EncodedRecord } from '../../../gpu-worker/engine/index.ts'
 import { wasmKernels } from '../../../gpu-worker/engine/kernels/index.ts'
 import { composeRelease } from '../../../gpu-worker/release.ts'
-import type { RunRequest, RunSpec } from '../../../shared/api/index.ts'
+import type { RunRequest, RunSpec, SpaceRequest } from '../../../shared/api/index.ts'
 import {
   advance,
   coefficients,
@@ -58,7 +58,7 @@ export function planMethod(
   },
 ): Planned {
   const preset = presetOf(name, setting)
-  const space = given.placed.space as RunRequest['space']
+  const space = given.placed.space as SpaceRequest
   const at = { ...given, task: given.subject.task }
   if (given.directions === 'published') return plan({ preset: preset as RunRequest['preset'], space }, at)
   const { distribution: _, stages, ...method } = expandPreset(preset)
