@@ -7,6 +7,10 @@ const NOUNS: Readonly<Record<string, { summary: string; load: () => Promise<(nou
     summary: 'what a schedule of noised rounds costs, and how much noise a budget needs',
     load: async () => (await import('./privacy/command.ts')).describePrivacy,
   },
+  dataset: {
+    summary: 'what a data owner does with a dataset before anybody else sees it',
+    load: async () => (await import('./dataset/command.ts')).describeDataset,
+  },
   model: {
     summary: 'what can be trained in an ONNX model',
     load: async () => (await import('./model/command.ts')).describeModel,

@@ -17,6 +17,7 @@ export type WorkerErrorCode =
   | 'log_forked'
   | 'uncharged_lease'
   | 'lease_used'
+  | 'counted_before'
 
 export class WorkerError extends Error {
   readonly code: WorkerErrorCode

@@ -147,6 +147,23 @@ describe.each(PLACES)('on %s', (on) => {
       expect((await admin.post('/v1/runs', wanted, headers)).status).toBe(201)
     })
 
+    it('charges a private count of units with the dataset that has it, or refuses both', async () => {
+      const dataset = {
+        id: 'counted',
+        units: 507,
+        count: { noiseMultiplier: 30 },
+        budget: { epsilon: 20, delta: 1e-5 },
+      }
+      const { status, body } = await admin.post('/v1/datasets', dataset)
+      expect([status, body.count, body.spent.charges]).toEqual([201, dataset.count, 1])
+      expect(body.spent.epsilon).toBeGreaterThan(0)
+      const dear = { ...dataset, id: 'dear', count: { noiseMultiplier: 0.2 } }
+      expect((await admin.post('/v1/datasets', dear)).body.code).toBe('dataset_budget_exceeded')
+      expect((await admin.get('/v1/datasets/dear')).status).toBe(404)
+      const made = await admin.post('/v1/runs', request({ datasets: ['counted'] }))
+      expect(made.body.spec.datasets).toEqual([{ id: 'counted', units: 507, unit: 'record', mostUnits: 507 + 40 * 30 }])
+    })
+
     it('makes one dataset; the same id with other content is a conflict with or without it', async () => {
       const dataset = { id: 'idem', units: 10, unit: 'user', budget: { epsilon: 1, delta: 1e-6 } }
       const headers = { 'Idempotency-Key': 'dataset' }

@@ -59,6 +59,7 @@ export function datasetRoutes(services: Services): Api {
           const actor = await services.datasets.get(wanted.id)
           const outcome = await actor.register(wanted)
           if (outcome === 'conflict') throw new ApiError('conflict', `dataset ${wanted.id}`)
+          if (outcome === 'exceeded') throw new ApiError('dataset_budget_exceeded', 'count.noiseMultiplier')
           await services.directory.noteDataset(wanted.id)
           const status = outcome === 'created' ? (201 as const) : (200 as const)
           return { status, answer: await findDataset(services, wanted.id) }

@@ -10,7 +10,7 @@ import {
 } from '../../shared/api/index.ts'
 import { maskBytes, spaceOfStage, wantsMask } from '../../shared/zo/index.ts'
 import { hex, newId } from '../directory/index.ts'
-import { type PlannedRun, planRun, spendOf, workOf } from '../run/index.ts'
+import { factsOf, type PlannedRun, planRun, spendOf, workOf } from '../run/index.ts'
 import { findDataset } from './datasets.ts'
 import { ApiError } from './fault.ts'
 import { requireModel } from './models.ts'
@@ -24,7 +24,7 @@ async function planned(services: Services, request: RunRequest, seed: string): P
   if (new Set(request.datasets).size !== request.datasets.length) throw new ApiError('bad_request', 'datasets')
   const datasets = await Promise.all(request.datasets.map((id) => findDataset(services, id, 'unknown_dataset')))
   const { files } = await requireModel(services, request.model)
-  const plan = planRun(request, { datasets: datasets.map(({ id, units, unit }) => ({ id, units, unit })), seed })
+  const plan = planRun(request, { datasets: datasets.map(factsOf), seed })
   requireMasks(plan.spec, files)
   requireEvaluation(plan.spec, files)
   for (const id of request.datasets) {

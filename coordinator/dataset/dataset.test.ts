@@ -26,6 +26,46 @@ describe('register', () => {
   })
 })
 
+describe('a dataset whose units are a private count', () => {
+  const counted = { ...registration, units: 1013, count: { noiseMultiplier: 20 } }
+  const release = { event: gaussianEvent({ noiseMultiplier: 20, samplingRate: 1 }), count: 1 }
+  beforeEach(async () => {
+    storage = new NodeStorage(':memory:')
+    await reopen()
+  })
+
+  it('is charged for it as it is registered, once', async () => {
+    expect(actor.register(counted)).toBe('created')
+    expect(actor.register(counted)).toBe('same')
+    await reopen()
+    expect(actor.register(counted)).toBe('same')
+    expect(actor.register(registration)).toBe('conflict')
+    expect(actor.register({ ...counted, count: { noiseMultiplier: 21 } })).toBe('conflict')
+    const { epsilon } = odometer([release], 1e-5)
+    const ofBudget = new RdpFilter(registration.budget, [release]).epsilon()
+    expect(actor.describe()).toEqual({ ...counted, spent: { epsilon, ofBudget, charges: 1 } })
+  })
+
+  it('has what is left of its budget for runs, and no lease takes the place of the count', () => {
+    const plain = actor
+    plain.register(registration)
+    const without = plain.affordable(dear)!
+    storage = new NodeStorage(':memory:')
+    return reopen().then(() => {
+      actor.register({ ...counted, count: { noiseMultiplier: 2.5 } })
+      expect(actor.affordable(dear)!).toBeLessThan(without)
+      const other = gaussianEvent({ noiseMultiplier: 2.5, samplingRate: 1 })
+      expect(actor.charge({ id: 'count', run: 'r', event: other })).toBe('conflict')
+    })
+  })
+
+  it('is not registered where the budget does not pay for the count', () => {
+    const dearly = { ...counted, budget: { epsilon: 0.01, delta: 1e-5 } }
+    expect(actor.register(dearly)).toBe('exceeded')
+    expect(actor.describe()).toBeNull()
+  })
+})
+
 describe('charge', () => {
   it('again with the same id counts once; with other content it is a conflict', async () => {
     const charge = { id: 'c1', run: 'r1', event }

@@ -34,15 +34,21 @@ export class DatasetActor {
     return new DatasetActor(await Database.open(ports.storage, migrations), ports.now)
   }
 
-  /** Registers the dataset, or finds it registered: `same` content, or a `conflict`. */
-  register(wanted: Registration): 'created' | 'same' | 'conflict' {
+  /**
+   * Registers the dataset, or finds it registered: `same` content, or a `conflict`. A private count of its units is charged with
+   * it; `exceeded`, and nothing done, where the lifetime budget does not pay for that.
+   */
+  register(wanted: Registration): 'created' | 'same' | 'conflict' | 'exceeded' {
     return this.#database.transact((db) => {
       const known = registration(db)
       if (known) return canonicalJson(known) === canonicalJson(wanted) ? 'same' : 'conflict'
-      const { budget, ...row } = wanted
+      const { budget, count, ...row } = wanted
+      const event = count && countEvent(count)
+      if (event && !new RdpFilter(budget, []).canSpend({ event, count: 1 }).ok) return 'exceeded'
       db.insert(schema.dataset)
-        .values({ one: 1, ...row, ...budget })
+        .values({ one: 1, ...row, ...budget, countNoise: count?.noiseMultiplier ?? null })
         .run()
+      if (event) record(db, { id: COUNT, run: COUNT, event }, this.#now())
       return 'created'
     })
   }
@@ -94,21 +100,35 @@ export class DatasetActor {
       const next = { event: wanted.event, count: 1 }
       if (!new RdpFilter(known.budget, historyOf(db)).canSpend(next).ok) return 'exceeded'
       if (dryRun) return 'charged'
-      db.insert(schema.charge).values({ id: wanted.id, run: wanted.run, event, time: this.#now() }).run()
-      db.insert(schema.spend)
-        .values({ event, count: 1 })
-        .onConflictDoUpdate({ target: schema.spend.event, set: { count: sql`${schema.spend.count} + 1` } })
-        .run()
+      record(db, wanted, this.#now())
       return 'charged'
     })
   }
 }
 
+/** Id of the charge for the count of units; no lease of a run has such a short name. */
+const COUNT = 'count'
+
+/** A count is one release of the Gaussian mechanism over all units, of sensitivity 1. */
+const countEvent = ({ noiseMultiplier }: NonNullable<Registration['count']>): MechanismEvent => {
+  return { mechanism: 'gaussian', noiseMultiplier, samplingRate: 1, neighbours: 'add-remove' }
+}
+
+function record(db: Transaction, { id, run, event: released }: Charge, time: number): void {
+  const event = canonicalJson(released)
+  db.insert(schema.charge).values({ id, run, event, time }).run()
+  db.insert(schema.spend)
+    .values({ event, count: 1 })
+    .onConflictDoUpdate({ target: schema.spend.event, set: { count: sql`${schema.spend.count} + 1` } })
+    .run()
+}
+
 function registration(db: Transaction): Registration | null {
   const row = db.select().from(schema.dataset).get()
   if (!row) return null
-  const { id, units, unit, epsilon, delta } = row
-  return { id, units, unit, budget: { epsilon, delta } }
+  const { id, units, unit, epsilon, delta, countNoise } = row
+  const count = countNoise === null ? {} : { count: { noiseMultiplier: countNoise } }
+  return { id, units, unit, ...count, budget: { epsilon, delta } }
 }
 
 function historyOf(db: Transaction): EventCount[] {

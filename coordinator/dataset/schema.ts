@@ -11,6 +11,8 @@ export const dataset = sqliteTable(
     /** Declared number of units N, public. */
     units: integer().notNull(),
     unit: text({ enum: ['record', 'user'] }).notNull(),
+    /** Standard deviation of the noise of the count, where units were counted; null where they were declared. */
+    countNoise: real(),
     /** Lifetime budget. */
     epsilon: real().notNull(),
     delta: real().notNull(),

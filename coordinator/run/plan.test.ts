@@ -3,8 +3,10 @@ import { describe, expect, it } from 'vitest'
 import { epsilonBounds, spend } from '../../shared/privacy/index.ts'
 import { smallRequest } from '../../test/rehearsal/request.ts'
 import { roundUp } from './noise.ts'
-import { planRun, spendOf, workOf } from './plan.ts'
+import { factsOf, planRun, spendOf, workOf } from './plan.ts'
 import { PlanError } from './plan-error.ts'
+import { reportReach } from './reach.ts'
+import { fitsRound } from './round.ts'
 
 const datasets = [{ id: 'north', units: 1000, unit: 'record' as const }]
 const given = { datasets, seed: '0'.repeat(16) }
@@ -285,6 +287,37 @@ describe('a method', () => {
     ])('is refused with %s', (_, change, fields) => {
       expect(refusal(change)).toMatch(fields)
     })
+  })
+
+  it('refuses more directions than memory holds for its batches', () => {
+    const many = [{ id: 'north', units: 40_000, unit: 'record' as const }]
+    const asked = (samplingRate: number) => {
+      const stages = [{ ...stage, directions: 4096, samplingRate, noiseMultiplier: 1e4 }]
+      return { ...smallRequest({ model: 'a'.repeat(64), datasets: ['north'] }), stages }
+    }
+    const given = { datasets: many, seed: '0'.repeat(16) }
+    // 40,000 units, 8,192 forwards, 4 bytes each: 1.22 GiB where all take part.
+    expect(() => planRun(asked(1), given)).toThrow(
+      expect.objectContaining({ fields: expect.stringMatching(/^stages\.directions/) }),
+    )
+    expect(planRun(asked(0.8), given).spec.stages[0]?.directions).toBe(4096)
+  })
+
+  it('leaves room in a report for more units than a private count says', () => {
+    const counted = factsOf({ id: 'north', units: 1000, unit: 'record', count: { noiseMultiplier: 20 } })
+    expect(counted).toEqual({ id: 'north', units: 1000, unit: 'record', mostUnits: 1800 })
+    expect(factsOf({ id: 'north', units: 1000, unit: 'record' })).toEqual(datasets[0])
+    const asked = {
+      ...smallRequest({ model: 'a'.repeat(64), datasets: ['north'] }),
+      stages: [{ ...stage, noiseMultiplier: 2 }],
+    }
+    const { spec } = planRun(asked, { ...given, datasets: [counted] })
+    const reaching = { ...spec.stages[0]! }
+    const own = reportReach(reaching, { units: 1800, method: spec })
+    const report = { round: 0, dataset: 'north', integers: [own, 0, 0, 0, 0] }
+    expect(fitsRound(spec, report)).toBe(true)
+    expect(fitsRound(spec, { ...report, integers: [own + 1, 0, 0, 0, 0] })).toBe(false)
+    expect(fitsRound(plan({ stages: asked.stages }).spec, report)).toBe(false)
   })
 
   it('of one side counts one forward pass for each direction and one for all', () => {

@@ -1,5 +1,6 @@
 import {
   type CompleteRequest,
+  type Dataset,
   envelopeOf,
   jobOf,
   MAX_INTEGER,
@@ -23,7 +24,7 @@ import { dimensionOfStage, groupCount, reportLength, type Stage, totalRounds } f
 import { explicit } from './explicit.ts'
 import { withNoise } from './noise.ts'
 import { fieldsOf, PlanError } from './plan-error.ts'
-import { reportReach } from './reach.ts'
+import { mostUnitsOf, reachOf, reportReach } from './reach.ts'
 
 export interface PlannedRun {
   readonly spec: RunSpec
@@ -40,6 +41,12 @@ export interface PlannedRun {
 
 export type DatasetFacts = RunSpec['datasets'][number]
 
+/** What a spec says of a dataset. */
+export function factsOf({ id, units, unit, count }: Pick<Dataset, 'id' | 'units' | 'unit' | 'count'>): DatasetFacts {
+  const mostUnits = mostUnitsOf({ units, count })
+  return { id, units, unit, ...(mostUnits === undefined ? {} : { mostUnits }) }
+}
+
 /** Points of the curve of epsilon by round. */
 const CURVE_POINTS = 50
 
@@ -53,7 +60,7 @@ export function planRun(asked: RunRequest, given: { datasets: readonly DatasetFa
   const request = explicit(complete.data)
   const rounds = request.stages.reduce((sum, stage) => sum + stage.rounds, 0)
   const spareCharges = request.spareCharges ?? Math.max(4, Math.ceil(0.05 * rounds))
-  const units = Math.max(...given.datasets.map((dataset) => dataset.units))
+  const units = Math.max(...given.datasets.map(reachOf))
   const stages = withNoise(request, { spareCharges, units })
   const parsed = runSpecSchema.safeParse({
     version: SPEC_VERSION,
@@ -78,6 +85,7 @@ export function planRun(asked: RunRequest, given: { datasets: readonly DatasetFa
   })
   if (!parsed.success) throw new PlanError('bad_request', fieldsOf(parsed.error))
   checkGrid(parsed.data)
+  checkRound(parsed.data)
   return priced(parsed.data, request.guarantee)
 }
 
@@ -96,7 +104,7 @@ function priced(spec: RunSpec, guarantee: CompleteRequest['guarantee']): Planned
 
 /** A grid that clipping takes, and a report that no honest worker can overflow. */
 function checkGrid(spec: RunSpec): void {
-  const units = Math.max(...spec.datasets.map((d) => d.units))
+  const units = Math.max(...spec.datasets.map(reachOf))
   for (const stage of spec.stages) {
     try {
       if (reportReach(stage, { units, method: spec }) <= MAX_INTEGER) continue
@@ -106,6 +114,23 @@ function checkGrid(spec: RunSpec): void {
     }
     throw new PlanError('bad_request', 'stages.grid: too fine for the number of units')
   }
+}
+
+/** Losses of a round that a worker holds at once, in bytes. */
+const ROUND_BYTES_MAX = 2 ** 30
+const LOSS_BYTES = 4
+
+/**
+ * A batch whose losses, or activations, a worker can hold: for each of the expected units as many numbers as a round has groups.
+ * A worker may have less memory than that; the plan does not know it.
+ */
+function checkRound(spec: RunSpec): void {
+  const units = Math.max(...spec.datasets.map(({ units: count }) => count))
+  const perUnit = (stage: Stage): number =>
+    spec.space.kind === 'statistic' ? 2 * spec.space.size : groupCount({ ...stage, ...spec })
+  const fits = (stage: Stage) => LOSS_BYTES * stage.samplingRate * units * perUnit(stage) <= ROUND_BYTES_MAX
+  if (!spec.stages.every(fits))
+    throw new PlanError('bad_request', 'stages.directions: the losses of a batch of this size take more than 1 GiB')
 }
 
 /** What a plan says of the spend of each dataset: certified intervals, and what the accounts of other kinds would say. */

@@ -11,7 +11,7 @@ import {
   totalRounds,
 } from '../../shared/zo/index.ts'
 import { isGivenUp, isHeld, type Offer } from './public.ts'
-import { reportReach } from './reach.ts'
+import { reachOf, reportReach } from './reach.ts'
 import type { Hold, StoredReport } from './store.ts'
 import type { OpenRound, RunView, Slot } from './view.ts'
 
@@ -119,7 +119,7 @@ export function openEntries(view: RunView, round: number): { open: RunEntry; cha
 export function fitsRound(spec: RunSpec, report: Pick<StoredReport, 'round' | 'dataset' | 'integers'>): boolean {
   const { round, dataset, integers } = report
   const { stage } = stageOf(spec.stages, round)
-  const { units } = spec.datasets.find(({ id }) => id === dataset)!
+  const units = reachOf(spec.datasets.find(({ id }) => id === dataset)!)
   const reach = reportReach(stage, { units, method: spec })
   const inReach = integers.every((n) => Number.isSafeInteger(n) && Math.abs(n) <= reach)
   return integers.length === reportLength(stage) && inReach

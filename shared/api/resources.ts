@@ -8,11 +8,19 @@ import { budgetSchema, evaluationSettingsSchema, runSpecSchema } from './spec.ts
 import { taskSchema } from './task.ts'
 
 // --- datasets ---
+const countSchema = z
+  .strictObject({
+    noiseMultiplier: z.number().min(0.1).max(1e6).describe('Standard deviation of the Gaussian noise, in units.'),
+  })
+  .describe(
+    'Where the units are a private count ("sotto dataset count"): it is charged when the dataset is registered.',
+  )
 export const datasetRequestSchema = z
   .strictObject({
     id: Identifier,
-    units: z.int().positive().describe('Declared number of units N: public.'),
+    units: z.int().positive().describe('Number of units N, public: declared, or counted with noise.'),
     unit: z.enum(['record', 'user']).default('record'),
+    count: countSchema.optional(),
     budget: budgetSchema.describe('Lifetime budget.'),
   })
   .meta({ id: 'DatasetRequest' })
@@ -21,6 +29,7 @@ export const datasetSchema = z
     id: Identifier,
     units: z.int().positive(),
     unit: z.enum(['record', 'user']),
+    count: countSchema.optional(),
     budget: budgetSchema,
     spent: z
       .strictObject({

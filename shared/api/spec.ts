@@ -99,7 +99,18 @@ export const runSpecSchema = z
     ...methodShape,
     stages: z.array(stageSchema).min(1).max(64),
     datasets: z
-      .array(z.strictObject({ id: Identifier, units: z.int().positive(), unit: z.enum(['record', 'user']) }))
+      .array(
+        z.strictObject({
+          id: Identifier,
+          units: z.int().positive(),
+          unit: z.enum(['record', 'user']),
+          mostUnits: z
+            .int()
+            .positive()
+            .optional()
+            .describe('Where the units are a count with noise: what their number is below, whatever the noise was.'),
+        }),
+      )
       .min(1)
       .max(1000),
     neighbours: z.literal('add-remove'),

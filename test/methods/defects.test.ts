@@ -38,7 +38,7 @@ const units: QuadraticUnit[] = Array.from({ length: 40 }, (_, n) => ({
 }))
 const release = (more: { random?: RandomBytes; units?: readonly QuadraticUnit[] } = {}) =>
   composeRelease({
-    ...{ method, stage, round: 0, seed, space, state: initialState(D), random: more.random ?? secret },
+    ...{ method, stage, round: 0, state: initialState(D), random: more.random ?? secret },
     units: (more.units ?? units).map((unit) => [unit]),
     oracle: quadraticOracle({ seed, space }),
   })

@@ -31,10 +31,17 @@ const PRESETS: Record<string, { preset: Preset; more?: Partial<RunRequest> }> = 
   'dp-zo, Laplace, four directions': { preset: { name: 'dp-zo', ...small, noise: 'laplace', directions: 4 } },
   'dp-aggzo': { preset: { name: 'dp-aggzo', ...small } },
   sotto: { preset: { name: 'sotto', ...small } },
+  psa: {
+    preset: { name: 'psa', samplingRate: 0.05, clip: 2 },
+    more: {
+      task: { kind: 'preference-pairs', maxTokens: 16, maxCompletionTokens: 8, buckets: [16] },
+      space: { kind: 'statistic', activation: 'layer.1', size: 768 },
+    },
+  },
 }
 
-describe.each(Object.entries(PRESETS))('%s', (_name, { preset }) => {
-  const { spec, events, eventsWithSpares, epsilon } = plan({ preset })
+describe.each(Object.entries(PRESETS))('%s', (_name, { preset, more }) => {
+  const { spec, events, eventsWithSpares, epsilon } = plan({ preset, ...more })
 
   it('adds at least its multiplier times the longest vector that one unit can add', () => {
     for (const stage of spec.stages) {

@@ -51,7 +51,7 @@ function recorded() {
 async function sumOf(stage: Stage, method: Method, space: LoraSpace) {
   const secret = recorded()
   const released = await composeRelease({
-    ...{ method, stage, round: 0, seed, space, state: initialState(D), random: secret.record },
+    ...{ method, stage, round: 0, state: initialState(D), random: secret.record },
     units: units.map((unit) => [unit]),
     oracle: quadraticOracle({ seed, space }),
   })
@@ -147,7 +147,7 @@ describe.each(Object.entries(PRESETS))('%s', (_, { preset, tolerance }) => {
     const { current } = first.state
     for (let i = 0; i < D; i++) {
       const gradient = ghat.reduce((total, value, k) => total + value * z[k]![i]!, 0)
-      expect(current[i]!).toBe(Math.fround(-stage.learningRate * gradient))
+      expect(current[i]!).toBe(Math.fround(0 - stage.learningRate * gradient))
     }
     // The second step is pulled to where the stage began.
     const second = advance(spec, first, { round: 1, coefficients: ghat.map(() => 0) })

@@ -91,7 +91,7 @@ export async function errorsOf(quadratic: Quadratic, seed: string): Promise<numb
   let point = replayStart(spec)
   const errors = [squaredError(point.state.current)]
   for (let round = 0; round < rounds; round++) {
-    const at = { method: METHOD, stage, round, seed, space, state: point.state }
+    const at = { method: METHOD, stage, round, state: point.state }
     const integers = await composeRelease({ ...at, units, oracle, random: secretRandom })
     point = advance(spec, point, { round, coefficients: coefficients([{ integers, units: UNITS }], stage) })
     errors.push(squaredError(point.state.current))

@@ -9,7 +9,6 @@ import {
   coefficients,
   expandPreset,
   replayStart,
-  spaceOfStage,
   type TrainedState,
   totalRounds,
 } from '../../../shared/zo/index.ts'
@@ -75,13 +74,13 @@ export async function train(
   { engine, records }: { engine: SubjectEngine; records: readonly EncodedRecord[] },
 ): Promise<TrainedState> {
   const release = METHODS[name].noise === 'private' ? composeRelease<EncodedRecord> : sumWithoutNoise<EncodedRecord>
-  const { seed, stages, aggregation } = spec
+  const { stages, aggregation } = spec
   const units = records.map((record) => [record])
   let point = replayStart(spec)
   for (let round = 0; round < totalRounds(stages); round++) {
     const { stage: index } = point.state
     const stage = stages[index]!
-    const at = { method: spec, stage, round, seed, space: spaceOfStage(spec, index), state: point.state }
+    const at = { method: spec, stage, round, state: point.state }
     const integers = await release({ ...at, units, oracle: engine, random: secretRandom })
     const closed = { round, coefficients: coefficients([{ integers, units: units.length }], stage, aggregation) }
     point = advance(spec, point, closed, wasmKernels)
