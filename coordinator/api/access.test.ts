@@ -10,7 +10,7 @@ describe.each(PLACES)('on %s', (on) => {
   const hosts = new Hosts()
   afterAll(() => hosts.clear())
 
-  type Caller = 'nobody' | 'stranger' | 'admin' | 'auditor' | 'worker' | 'elsewhere' | 'revoked'
+  type Caller = 'nobody' | 'stranger' | 'admin' | 'operator' | 'auditor' | 'worker' | 'elsewhere' | 'revoked'
   let stage: StagedHost
   let run: string
   let model: string
@@ -22,14 +22,15 @@ describe.each(PLACES)('on %s', (on) => {
     const datasets = [{ id: 'north' }, { id: 'far' }]
     model = await setStage(admin, { datasets, files: SMALL_FILES, manifest: manifestOf(SMALL_FILES) })
     run = (await admin.post('/v1/runs', smallRequest({ model, datasets: ['north'] }))).body.id
-    const auditor = (await admin.post('/v1/tokens', { scope: 'auditor' })).body.token
+    const tokenOf = async (scope: string) => (await admin.post('/v1/tokens', { scope })).body.token
     const revoked = await FakeWorker.enrol(admin, 'north')
     await admin.call('DELETE', `/v1/workers/${revoked.id}`)
     Object.assign(callers, {
       nobody: new Client(host.url),
       stranger: new Client(host.url, `sotto_${'A'.repeat(43)}`),
       admin,
-      auditor: admin.with(auditor),
+      operator: admin.with(await tokenOf('operator')),
+      auditor: admin.with(await tokenOf('auditor')),
       worker: (await FakeWorker.enrol(admin, 'north')).client,
       elsewhere: (await FakeWorker.enrol(admin, 'far')).client,
       revoked: revoked.client,
@@ -39,24 +40,35 @@ describe.each(PLACES)('on %s', (on) => {
   /** Who may call what; all others get 403, or 404 where the thing does not exist for them, or 401 without a token. */
   const ROUTES: [method: string, path: string, allowed: Caller[], hidden?: Caller[]][] = [
     ['POST', '/v1/datasets', ['admin']],
-    ['GET', '/v1/datasets', ['admin', 'auditor']],
-    ['GET', '/v1/datasets/{dataset}', ['admin', 'auditor']],
+    ['GET', '/v1/datasets', ['admin', 'operator', 'auditor']],
+    ['GET', '/v1/datasets/{dataset}', ['admin', 'operator', 'auditor']],
     ['POST', '/v1/tokens', ['admin']],
+    ['GET', '/v1/tokens', ['admin']],
     ['DELETE', '/v1/tokens/token-0', ['admin']],
     ['POST', '/v1/workers', ['admin']],
     ['GET', '/v1/workers', ['admin']],
     ['DELETE', '/v1/workers/worker-0', ['admin']],
     ['GET', '/v1/workers/self', ['worker', 'elsewhere']],
     ['PUT', '/v1/workers/self/key', ['worker', 'elsewhere']],
-    ['POST', '/v1/models', ['admin']],
-    ['GET', '/v1/models/{model}', ['admin', 'auditor', 'worker'], ['elsewhere']],
-    ['POST', '/v1/runs/plan', ['admin']],
-    ['POST', '/v1/runs', ['admin']],
-    ['GET', '/v1/runs', ['admin', 'auditor']],
-    ['GET', '/v1/runs/{run}', ['admin', 'auditor', 'worker'], ['elsewhere']],
-    ['POST', '/v1/runs/{other}/cancel', ['admin']],
-    ['GET', '/v1/runs/{other}/events', ['admin', 'auditor']],
-    ['GET', '/v1/runs/{run}/updates', ['admin', 'auditor', 'worker'], ['elsewhere']],
+    ['POST', '/v1/models', ['admin', 'operator']],
+    ['GET', '/v1/models/{model}', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
+    ['POST', '/v1/runs/plan', ['admin', 'operator']],
+    ['POST', '/v1/runs', ['admin', 'operator']],
+    ['GET', '/v1/runs', ['admin', 'operator', 'auditor']],
+    ['GET', '/v1/runs/{run}', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
+    ['POST', '/v1/runs/{other}/cancel', ['admin', 'operator']],
+    ['POST', '/v1/runs/{other}/pause', ['admin', 'operator']],
+    ['POST', '/v1/runs/{other}/resume', ['admin', 'operator']],
+    ['GET', '/v1/runs/{other}/events', ['admin', 'operator', 'auditor']],
+    ['GET', '/v1/runs/{run}/updates', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
+    ['POST', '/v1/fine_tuning/jobs', ['admin', 'operator']],
+    ['GET', '/v1/fine_tuning/jobs', ['admin', 'operator', 'auditor']],
+    ['GET', '/v1/fine_tuning/jobs/{run}', ['admin', 'operator', 'auditor']],
+    ['POST', '/v1/fine_tuning/jobs/{other}/cancel', ['admin', 'operator']],
+    ['POST', '/v1/fine_tuning/jobs/{other}/pause', ['admin', 'operator']],
+    ['POST', '/v1/fine_tuning/jobs/{other}/resume', ['admin', 'operator']],
+    ['GET', '/v1/fine_tuning/jobs/{run}/events', ['admin', 'operator', 'auditor']],
+    ['GET', '/v1/fine_tuning/jobs/{run}/checkpoints', ['admin', 'operator', 'auditor']],
     ['POST', '/v1/leases', ['worker', 'elsewhere']],
     ['PUT', '/v1/leases/lease-0/report', ['worker', 'elsewhere']],
   ]
@@ -113,6 +125,20 @@ describe.each(PLACES)('on %s', (on) => {
       expect((await client.get('/v1/runs')).status).toBe(200)
       expect((await callers.admin.call('DELETE', `/v1/tokens/${body.id}`)).status).toBe(204)
       expect((await client.get('/v1/runs')).status).toBe(401)
+    })
+
+    it('are listed without themselves, and may expire', async () => {
+      const asked = Date.now()
+      const { body } = await callers.admin.post('/v1/tokens', { scope: 'operator', expiresInSeconds: 3600 })
+      expect(body.expires).toBeGreaterThanOrEqual(asked + 3_600_000)
+      const { body: page } = await callers.admin.get('/v1/tokens?limit=200')
+      const listed = page.items.find(({ id }: { id: string }) => id === body.id)
+      expect(listed).toEqual({ id: body.id, scope: 'operator', worker: null, revoked: false, expires: body.expires })
+      expect(JSON.stringify(page)).not.toMatch(/sotto_|hash/)
+      expect((await callers.admin.post('/v1/tokens', { scope: 'auditor' })).body.expires).toBeNull()
+      for (const expiresInSeconds of [0, 59, 1e9])
+        expect((await callers.admin.post('/v1/tokens', { scope: 'auditor', expiresInSeconds })).status).toBe(400)
+      expect((await callers.admin.post('/v1/tokens', { scope: 'worker' })).status).toBe(400)
     })
 
     it('are shown once: a repeat by the same Idempotency-Key is a conflict and makes no second one', async () => {

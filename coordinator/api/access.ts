@@ -3,6 +3,7 @@ import {
   pageOf,
   tokenRequestSchema,
   tokenSchema,
+  tokenSummarySchema,
   workerCreatedSchema,
   workerKeySchema,
   workerRequestSchema,
@@ -29,6 +30,15 @@ export function tokenRoutes(services: Services): Api {
     request: { body: body(tokenRequestSchema) },
     responses: { 201: json(tokenSchema, 'The token.'), ...problems },
   })
+  const list = createRoute({
+    method: 'get',
+    path: '/v1/tokens',
+    summary: 'List tokens, without themselves',
+    security,
+    middleware: admin,
+    request: { query: pageQuery },
+    responses: { 200: json(pageOf(tokenSummarySchema), 'A page.'), ...problems },
+  })
   const revoke = createRoute({
     method: 'delete',
     path: '/v1/tokens/{id}',
@@ -40,14 +50,21 @@ export function tokenRoutes(services: Services): Api {
   })
   return newApi()
     .openapi(create, async (c) => {
-      const { scope } = c.req.valid('json')
+      const body = c.req.valid('json')
+      const { scope, expiresInSeconds } = body
       const { answer } = await once(services, c, {
-        body: { scope },
+        body,
         draft: () => null,
         repeat: 'refuse',
-        make: async () => ({ status: 201, answer: { scope, ...(await services.directory.createToken(scope)) } }),
+        make: async () => {
+          return { status: 201, answer: { scope, ...(await services.directory.createToken(scope, expiresInSeconds)) } }
+        },
       })
       return c.json(answer as z.infer<typeof tokenSchema>, 201)
+    })
+    .openapi(list, async (c) => {
+      const { cursor, limit } = c.req.valid('query')
+      return c.json(await services.directory.listTokens({ cursor, limit }), 200)
     })
     .openapi(revoke, async (c) => {
       const { id } = c.req.valid('param')

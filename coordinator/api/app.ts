@@ -6,6 +6,7 @@ import { selfRoutes, tokenRoutes, workerRoutes } from './access.ts'
 import { datasetRoutes } from './datasets.ts'
 import { eventRoutes } from './events.ts'
 import { problemOfError, problemResponse } from './fault.ts'
+import { fineTuningRoutes, withErrors } from './fine-tuning.ts'
 import { launchRoutes } from './launch.ts'
 import { leaseRoutes } from './leases.ts'
 import { modelRoutes } from './models.ts'
@@ -21,6 +22,7 @@ export function makeApp(services: Services): Api {
   const app = newApi()
   app.use(logged(services))
   app.use('/v1/*', bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }))
+  app.use('/v1/fine_tuning/*', withErrors)
   app.get('/healthz', (c) => c.json({ ok: true }))
   // `self` before `{id}`, `plan` before `{id}`: the first match answers.
   for (const routes of [
@@ -33,6 +35,7 @@ export function makeApp(services: Services): Api {
     runRoutes,
     updateRoutes,
     eventRoutes,
+    fineTuningRoutes,
     leaseRoutes,
   ]) {
     app.route('/', routes(services))

@@ -35,7 +35,7 @@ export function datasetRoutes(services: Services): Api {
     path: '/v1/datasets',
     summary: 'List datasets',
     security,
-    middleware: allow(services, 'admin', 'auditor'),
+    middleware: allow(services, 'admin', 'operator', 'auditor'),
     request: { query: pageQuery },
     responses: { 200: json(pageOf(datasetSchema), 'A page.'), ...problems },
   })
@@ -44,7 +44,7 @@ export function datasetRoutes(services: Services): Api {
     path: '/v1/datasets/{id}',
     summary: 'Show a dataset and what was spent of its budget',
     security,
-    middleware: allow(services, 'admin', 'auditor'),
+    middleware: allow(services, 'admin', 'operator', 'auditor'),
     request: { params: idParam },
     responses: { 200: json(datasetSchema, 'The dataset.'), ...problems },
   })

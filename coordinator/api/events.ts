@@ -23,7 +23,7 @@ export function eventRoutes(services: Services): Api {
       ...problems,
     },
   })
-  api.get('/v1/runs/:id/events', allow(services, 'admin', 'auditor'), async (c) => {
+  api.get('/v1/runs/:id/events', allow(services, 'admin', 'operator', 'auditor'), async (c) => {
     const parsed = idParam.safeParse(c.req.param())
     if (!parsed.success) throw new ApiError('bad_request', 'id')
     const last = c.req.header('Last-Event-ID') ?? '-1'

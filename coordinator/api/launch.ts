@@ -15,7 +15,7 @@ import { findDataset } from './datasets.ts'
 import { ApiError } from './fault.ts'
 import { requireModel } from './models.ts'
 import { once } from './once.ts'
-import { type Api, allow, body, json, newApi, problems, security } from './route.ts'
+import { type Api, type ApiContext, allow, body, json, newApi, problems, security } from './route.ts'
 import { answerOf } from './runs.ts'
 import type { Services } from './services.ts'
 
@@ -100,13 +100,13 @@ interface RunDraft {
 
 /** Planning and starting runs. */
 export function launchRoutes(services: Services): Api {
-  const admin = allow(services, 'admin')
+  const launchers = allow(services, 'admin', 'operator')
   const plan = createRoute({
     method: 'post',
     path: '/v1/runs/plan',
     summary: 'What a run would spend, before anything is spent',
     security,
-    middleware: admin,
+    middleware: launchers,
     request: { body: body(runRequestSchema) },
     responses: { 200: json(runPlanSchema, 'The plan.'), ...problems },
   })
@@ -115,7 +115,7 @@ export function launchRoutes(services: Services): Api {
     path: '/v1/runs',
     summary: 'Start a run',
     security,
-    middleware: admin,
+    middleware: launchers,
     request: { body: body(runRequestSchema) },
     responses: { 201: json(runSchema, 'The run; its spec is in its log.'), ...problems },
   })
@@ -124,14 +124,16 @@ export function launchRoutes(services: Services): Api {
       const seed = '0'.repeat(16)
       return c.json(await planAnswer(services, await planned(services, c.req.valid('json'), seed)), 200)
     })
-    .openapi(create, async (c) => {
-      const request = c.req.valid('json')
-      const { answer } = await once(services, c, {
-        body: request,
-        draft: () => ({ id: newId('run', services.random), seed: hex(services.random(8)) }),
-        repeat: 'store',
-        make: async (draft) => ({ status: 201, answer: await createRun(services, request, draft) }),
-      })
-      return c.json(answer as RunAnswer, 201)
-    })
+    .openapi(create, async (c) => c.json(await startRun(services, c, c.req.valid('json')), 201))
+}
+
+/** Starts a run, once for one Idempotency-Key. */
+export async function startRun(services: Services, c: ApiContext, request: RunRequest): Promise<RunAnswer> {
+  const { answer } = await once(services, c, {
+    body: request,
+    draft: () => ({ id: newId('run', services.random), seed: hex(services.random(8)) }),
+    repeat: 'store',
+    make: async (draft) => ({ status: 201, answer: await createRun(services, request, draft) }),
+  })
+  return answer as RunAnswer
 }

@@ -46,7 +46,7 @@ export function modelRoutes(services: Services): Api {
     path: '/v1/models',
     summary: 'Register a model by its manifest; answers where to PUT the files still missing',
     security,
-    middleware: allow(services, 'admin'),
+    middleware: allow(services, 'admin', 'operator'),
     request: { body: body(modelManifestSchema) },
     responses: { 201: json(modelUploadSchema, 'The model id and uploads.'), ...problems },
   })
@@ -55,7 +55,7 @@ export function modelRoutes(services: Services): Api {
     path: '/v1/models/{id}',
     summary: 'Show a model with URLs of its files',
     security,
-    middleware: allow(services, 'admin', 'auditor', 'worker'),
+    middleware: allow(services, 'admin', 'operator', 'auditor', 'worker'),
     request: { params: z.strictObject({ id: HexHash }) },
     responses: { 200: json(modelSchema, 'The model.'), ...problems },
   })

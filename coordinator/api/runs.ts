@@ -18,6 +18,8 @@ export async function findRun(services: Services, c: ApiContext, id: string) {
   return { run, facts }
 }
 
+type FoundRun = Awaited<ReturnType<typeof findRun>>['run']
+
 /** A run as the API tells it. */
 export async function answerOf(services: Services, facts: RunFacts): Promise<RunAnswer> {
   const { adapter } = facts
@@ -27,14 +29,14 @@ export async function answerOf(services: Services, facts: RunFacts): Promise<Run
 
 /** Runs that are there: lists, one, and its end. */
 export function runRoutes(services: Services): Api {
-  const admin = allow(services, 'admin')
-  const readers = allow(services, 'admin', 'auditor', 'worker')
+  const launchers = allow(services, 'admin', 'operator')
+  const readers = allow(services, 'admin', 'operator', 'auditor', 'worker')
   const list = createRoute({
     method: 'get',
     path: '/v1/runs',
     summary: 'List runs, newest first',
     security,
-    middleware: allow(services, 'admin', 'auditor'),
+    middleware: allow(services, 'admin', 'operator', 'auditor'),
     request: {
       query: pageQuery.extend({
         cursor: z
@@ -59,10 +61,29 @@ export function runRoutes(services: Services): Api {
     path: '/v1/runs/{id}/cancel',
     summary: 'Cancel a run; what it spent stays spent',
     security,
-    middleware: admin,
+    middleware: launchers,
     request: { params: idParam },
     responses: { 200: json(runSchema, 'The cancelled run.'), ...problems },
   })
+  const pausing = (verb: 'pause' | 'resume', summary: string) =>
+    createRoute({
+      method: 'post',
+      path: `/v1/runs/{id}/${verb}`,
+      summary,
+      security,
+      middleware: launchers,
+      request: { params: idParam },
+      responses: { 200: json(runSchema, 'The run.'), ...problems },
+    })
+  const pause = pausing('pause', 'Open no round after the one that is open; again is the same')
+  const resume = pausing('resume', 'Go on with a paused run; again is the same')
+  /** Does something to a run, and answers with it. */
+  const changed = async (c: ApiContext, id: string, change: (run: FoundRun) => Promise<void> | void) => {
+    const { run } = await findRun(services, c, id)
+    await change(run)
+    const { facts } = await findRun(services, c, id)
+    return await answerOf(services, facts)
+  }
   return newApi()
     .openapi(list, async (c) => {
       const { cursor, limit } = c.req.valid('query')
@@ -73,10 +94,13 @@ export function runRoutes(services: Services): Api {
       return c.json(await answerOf(services, facts), 200)
     })
     .openapi(cancel, async (c) => {
-      const { run } = await findRun(services, c, c.req.valid('param').id)
-      await run.cancel()
-      const { facts } = await findRun(services, c, c.req.valid('param').id)
-      return c.json(await answerOf(services, facts), 200)
+      return c.json(await changed(c, c.req.valid('param').id, (run) => run.cancel()), 200)
+    })
+    .openapi(pause, async (c) => {
+      return c.json(await changed(c, c.req.valid('param').id, (run) => run.setPaused(true)), 200)
+    })
+    .openapi(resume, async (c) => {
+      return c.json(await changed(c, c.req.valid('param').id, (run) => run.setPaused(false)), 200)
     })
 }
 
@@ -87,7 +111,7 @@ export function updateRoutes(services: Services): Api {
     path: '/v1/runs/{id}/updates',
     summary: 'Segments of the log from a record on, and the newest checkpoint',
     security,
-    middleware: allow(services, 'admin', 'auditor', 'worker'),
+    middleware: allow(services, 'admin', 'operator', 'auditor', 'worker'),
     request: {
       params: idParam,
       query: z.strictObject({ after: z.coerce.number().int().nonnegative().default(0) }),

@@ -1,6 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { NodeStorage } from '../hosts/node-storage.ts'
+import { Database } from '../storage/index.ts'
 import { Directory } from './index.ts'
+import { migrations } from './migrations.gen.ts'
+import { tokenHash } from './secret.ts'
 
 let storage: NodeStorage
 let directory: Directory
@@ -24,6 +27,47 @@ describe('tokens', () => {
       false,
     ])
     expect(directory.authenticate(token)).toBeNull()
+  })
+
+  it('speak for nobody from the moment on at which they expire', () => {
+    const { token, expires } = directory.createToken('operator', 60)
+    expect(expires).toBe(now + 60_000)
+    now += 59_999
+    expect(directory.authenticate(token)).toMatchObject({ scope: 'operator' })
+    now += 1
+    expect(directory.authenticate(token)).toBeNull()
+  })
+
+  it('are listed in pages, by id, without themselves and their hashes', () => {
+    const made = [1, 2, 3].map(() => directory.createToken('auditor').id).sort()
+    const first = directory.listTokens({ cursor: undefined, limit: 2 })
+    expect(first).toEqual({
+      items: made.slice(0, 2).map((id) => ({ id, scope: 'auditor', worker: null, revoked: false, expires: null })),
+      next: made[1],
+    })
+    expect(directory.listTokens({ cursor: made[1], limit: 2 }).items.map(({ id }) => id)).toEqual(made.slice(2))
+  })
+
+  it('of a database from before there were scopes of operators are what they were', async () => {
+    const old = new NodeStorage(':memory:')
+    const { journal, migrations: files } = migrations
+    await Database.open(old, { journal: { entries: journal.entries.slice(0, 2) }, migrations: files })
+    const insert = 'INSERT INTO token (id, hash, scope, worker, revoked) VALUES (?, ?, ?, ?, ?)'
+    old.sql.exec('INSERT INTO worker (id, dataset) VALUES (?, ?)', 'worker-1', 'north')
+    old.sql.exec(insert, 'token-1', tokenHash('first'), 'admin', null, 0)
+    old.sql.exec(insert, 'token-2', tokenHash('second'), 'worker', 'worker-1', 0)
+    old.sql.exec(insert, 'token-3', tokenHash('third'), 'auditor', null, 1)
+    const later = await Directory.open({ storage: old, random: () => new Uint8Array(8), now: () => now })
+    expect(later.authenticate('first')).toEqual({ token: 'token-1', scope: 'admin', worker: null })
+    expect(later.authenticate('second')).toMatchObject({ worker: { id: 'worker-1', dataset: 'north' } })
+    expect(later.authenticate('third')).toBeNull()
+    expect(later.listTokens({ cursor: undefined, limit: 9 }).items.map(({ expires }) => expires)).toEqual([
+      null,
+      null,
+      null,
+    ])
+    expect(() => old.sql.exec(insert, 'token-4', tokenHash('first'), 'admin', null, 0)).toThrow()
+    expect(() => old.sql.exec(insert, 'token-4', tokenHash('x'), 'root', null, 0)).toThrow()
   })
 
   it('of the operator stay revoked over a restart', () => {

@@ -7,7 +7,7 @@ import { type Begun, beginRequest, finishRequest, type Request } from './request
 import * as schema from './schema.ts'
 import { newId, newToken, type RandomBytes, sameHash, tokenHash } from './secret.ts'
 
-export type Scope = 'admin' | 'auditor' | 'worker'
+export type Scope = 'admin' | 'operator' | 'auditor' | 'worker'
 export interface WorkerIdentity {
   readonly id: string
   readonly dataset: string
@@ -19,7 +19,7 @@ export interface Principal {
   readonly scope: Scope
   readonly worker: WorkerIdentity | null
 }
-export type RunState = 'running' | 'completed' | 'cancelled' | 'budget_exhausted' | 'failed'
+export type RunState = 'running' | 'paused' | 'completed' | 'cancelled' | 'budget_exhausted' | 'failed'
 export interface Page<T> {
   readonly items: T[]
   readonly next: string | null
@@ -48,14 +48,34 @@ export class Directory {
     return new Directory(await Database.open(ports.storage, migrations), ports)
   }
 
-  createToken(scope: 'admin' | 'auditor'): { id: string; token: string } {
-    const created = { id: newId('token', this.#random), token: newToken(this.#random) }
+  /** @param seconds after which the token speaks for nobody; left out for never. */
+  createToken(
+    scope: Exclude<Scope, 'worker'>,
+    seconds?: number,
+  ): { id: string; token: string; expires: number | null } {
+    const expires = seconds === undefined ? null : Math.ceil(this.#now() + 1000 * seconds)
+    const created = { id: newId('token', this.#random), token: newToken(this.#random), expires }
     this.#database.transact((db) => {
       db.insert(schema.token)
-        .values({ id: created.id, hash: tokenHash(created.token), scope })
+        .values({ id: created.id, hash: tokenHash(created.token), scope, expires })
         .run()
     })
     return created
+  }
+
+  /** Tokens without what they are: neither themselves nor their hashes. */
+  listTokens({ cursor = '', limit }: PageRequest): Page<Omit<typeof schema.token.$inferSelect, 'hash'>> {
+    const { id, scope, worker, revoked, expires } = schema.token
+    const rows = this.#database.transact((db) =>
+      db
+        .select({ id, scope, worker, revoked, expires })
+        .from(schema.token)
+        .where(gt(id, cursor))
+        .orderBy(asc(id))
+        .limit(limit + 1)
+        .all(),
+    )
+    return pageOf(rows, limit, (row) => row.id)
   }
 
   /** Makes a token that the operator chose an admin's; one that was revoked stays so. */
@@ -69,12 +89,13 @@ export class Directory {
     })
   }
 
-  /** Whom a token speaks for, or null where it is unknown or revoked. Workers are marked as seen. */
+  /** Whom a token speaks for, or null where it is unknown, revoked or expired. Workers are marked as seen. */
   authenticate(token: string): Principal | null {
     const hash = tokenHash(token)
     return this.#database.transact((db) => {
       const row = db.select().from(schema.token).where(eq(schema.token.hash, hash)).get()
       if (!row || !sameHash(row.hash, hash) || row.revoked) return null
+      if (row.expires !== null && row.expires <= this.#now()) return null
       if (row.worker === null) return { token: row.id, scope: row.scope, worker: null }
       const worker = db.select().from(schema.worker).where(eq(schema.worker.id, row.worker)).get()
       if (!worker || worker.revoked) return null
@@ -217,7 +238,8 @@ export class Directory {
   /** Copies a run's state from its log. */
   noteRun(id: string, state: RunState): void {
     this.#database.transact((db) => {
-      db.update(schema.run).set({ state }).where(eq(schema.run.id, id)).run()
+      const noted = state === 'paused' ? { state: 'running' as const, paused: true } : { state, paused: false }
+      db.update(schema.run).set(noted).where(eq(schema.run.id, id)).run()
     })
   }
 
@@ -233,7 +255,14 @@ export class Directory {
         .all(),
     )
     const { items, next } = pageOf(rows, limit, (row) => String(row.number))
-    return { items: items.map(({ id, state, created }) => ({ id, state: state as RunState, created })), next }
+    const stateOf = ({ state, paused }: (typeof rows)[number]) => (paused ? 'paused' : (state as RunState))
+    return { items: items.map((row) => ({ id: row.id, state: stateOf(row), created: row.created })), next }
+  }
+
+  /** The cursor of the page of runs that follows one; undefined where it is not known. */
+  cursorAfter(id: string): string | undefined {
+    const row = this.#database.transact((db) => db.select().from(schema.run).where(eq(schema.run.id, id)).get())
+    return row && String(row.number)
   }
 
   /** Whether a run is known and began (its spec record is stored). */
@@ -257,7 +286,7 @@ export class Directory {
     })
   }
 
-  /** Running runs, oldest first; of one dataset where it is named. */
+  /** Running runs, paused ones too, whose open round is still worked off; oldest first, of one dataset where it is named. */
   runningRuns(dataset?: string): string[] {
     return this.#database.transact((db) => {
       const running = db
@@ -282,7 +311,8 @@ export class Directory {
   }
 }
 
-const STATES: RunState[] = ['running', 'completed', 'cancelled', 'budget_exhausted', 'failed']
+/** As the index has them: a paused run is a running one. */
+const STATES: Exclude<RunState, 'paused'>[] = ['running', 'completed', 'cancelled', 'budget_exhausted', 'failed']
 
 function pageOf<T>(rows: T[], limit: number, cursorOf: (row: T) => string): Page<T> {
   const items = rows.slice(0, limit)

@@ -7,13 +7,15 @@ export const token = sqliteTable(
   {
     id: text().primaryKey(),
     hash: text().notNull().unique(),
-    scope: text({ enum: ['admin', 'auditor', 'worker'] }).notNull(),
+    scope: text({ enum: ['admin', 'operator', 'auditor', 'worker'] }).notNull(),
     /** The worker that a worker token speaks for. */
     worker: text().references(() => worker.id),
     revoked: integer({ mode: 'boolean' }).notNull().default(false),
+    /** Milliseconds since 1970, after which it speaks for nobody; null for never. */
+    expires: integer(),
   },
   (t) => [
-    check('token_scope', sql`${t.scope} in ('admin', 'auditor', 'worker')`),
+    check('token_scope', sql`${t.scope} in ('admin', 'operator', 'auditor', 'worker')`),
     check('token_worker', sql`(${t.scope} = 'worker') = (${t.worker} is not null)`),
     check('token_hash', sql`length(${t.hash}) = 64`),
   ],
@@ -47,6 +49,8 @@ export const run = sqliteTable(
     id: text().notNull().unique(),
     /** `draft` until the spec record is stored; then a copy of what the log says. */
     state: text({ enum: ['draft', 'running', 'completed', 'cancelled', 'budget_exhausted', 'failed'] }).notNull(),
+    /** Of a running one: whether it opens no round for now. */
+    paused: integer({ mode: 'boolean' }).notNull().default(false),
     /** Hash of the manifest of its model. */
     model: text().notNull(),
     /** Milliseconds since 1970. */

@@ -85,7 +85,14 @@ abstract class ActorObject<T extends object> extends DurableObject implements Ca
 /** Alarm of a run that has none of its own while something is under way: it goes on even where nobody asks again. */
 const WATCHDOG_MS = 30_000
 /** Calls that begin no work. */
-const READING: ReadonlySet<string> = new Set<keyof Run>(['describe', 'records', 'updates', 'heldLease', 'idle'])
+const READING: ReadonlySet<string> = new Set<keyof Run>([
+  'describe',
+  'records',
+  'updates',
+  'checkpoints',
+  'heldLease',
+  'idle',
+])
 
 export class RunObject extends ActorObject<Run> {
   protected override async open(): Promise<Run> {

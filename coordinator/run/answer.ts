@@ -17,7 +17,8 @@ const REASONS = {
 /** A log that may not go on has failed, whatever its last record says. */
 export function stateOf({ view, fault }: { view: RunView; fault: Fault | null }): RunState {
   if (view.end) return view.end.outcome
-  return fault ? 'failed' : 'running'
+  if (fault) return 'failed'
+  return view.paused ? 'paused' : 'running'
 }
 
 export function describeRun(facts: {
@@ -35,6 +36,7 @@ export function describeRun(facts: {
     spec: view.spec,
     state: stateOf(facts),
     reason: reasonOf(facts),
+    history: view.history,
     created: view.created,
     round: view.open?.round ?? view.closed,
     rounds: totalRounds(view.spec.stages),

@@ -9,20 +9,27 @@ export class EventFold {
   #accounts = new Map<string, Account>()
   #spec: RunSpec | null = null
 
+  /** Takes a record whose event nobody asks for: what is spent is counted, and composed when it is asked for. */
+  skip(record: RunRecord): void {
+    if (record.type === 'charge') this.#accounts.get(record.dataset)?.add(record.event)
+    if (record.type !== 'spec') return
+    const { datasets, budget } = record.spec
+    this.#spec = record.spec
+    this.#accounts = new Map(datasets.map(({ id }) => [id, new Account(budget.delta)]))
+  }
+
   /** The event of a record, or null where there is none. */
   push(record: RunRecord): RunEvent | null {
     const { seq, time } = record
+    this.skip(record)
     switch (record.type) {
       case 'spec': {
-        const { datasets, budget, stages } = record.spec
-        this.#spec = record.spec
-        this.#accounts = new Map(datasets.map(({ id }) => [id, new Account(budget.delta)]))
+        const { stages } = record.spec
         return { type: 'run.created', seq, time, job: jobOf(record.spec), rounds: totalRounds(stages) }
       }
       case 'open':
         return { type: 'round.opened', seq, time, round: record.round }
       case 'charge':
-        this.#accounts.get(record.dataset)?.add(record.event)
         return null
       case 'close': {
         const { round, privateLoss = null, clippedShare = null, stateHash } = record
@@ -41,6 +48,10 @@ export class EventFold {
       }
       case 'mask':
         return { type: 'stage.masked', seq, time, stage: record.stage, mask: record.answer.report.mask }
+      case 'pause':
+        return { type: 'run.paused', seq, time }
+      case 'resume':
+        return { type: 'run.resumed', seq, time }
       case 'stage':
         return null
     }

@@ -23,7 +23,7 @@ export interface RunPorts {
   /** Tells the directory how the run stands, after its log said so. */
   readonly announce: (
     run: string,
-    state: 'running' | 'completed' | 'cancelled' | 'budget_exhausted' | 'failed',
+    state: 'running' | 'paused' | 'completed' | 'cancelled' | 'budget_exhausted' | 'failed',
   ) => Promise<void>
   /** A fault of work that nobody waits for; the code alone. */
   readonly onFault: (run: string, code: string) => void

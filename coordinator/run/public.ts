@@ -21,7 +21,7 @@ function publicLeaseId(run: string, work: PublicWork, attempt: number): string {
 
 /** What a run offers between two rounds: the newest attempt. */
 export function readOffer(store: RunStore, view: RunView): Offer | null {
-  const work = view.open || view.end ? null : awaitedWork(view)
+  const work = view.open || view.end || view.paused ? null : awaitedWork(view)
   if (!work) return null
   let last: Offer = { work, attempt: 0, hold: null }
   for (let attempt = 0; ; attempt++) {

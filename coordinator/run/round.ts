@@ -37,7 +37,7 @@ export interface RoundFacts {
 
 /** One round on one screen: open, wait for reports, void what was lost, close, wait for public work; after the last, finish. */
 export function nextStep({ view, reports, holds, offer, now }: RoundFacts): Step | null {
-  if (view.end) return null
+  if (view.end || (view.paused && !view.open)) return null
   if (offer) return isGivenUp(offer, now) ? { kind: 'pass', offer } : null
   if (!view.open) return view.closed < totalRounds(view.spec.stages) ? { kind: 'open' } : { kind: 'finish' }
   if (isClosable(view, view.open, { reports: reports.size, now })) return { kind: 'close' }

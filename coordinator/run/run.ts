@@ -201,6 +201,23 @@ export class Run {
     })
   }
 
+  /**
+   * Lets no round open after the one that is open, or lets it go on. Again: the same.
+   * @throws RunError `run_ended`, `not_found`; StoreError
+   */
+  async setPaused(paused: boolean): Promise<void> {
+    await this.#task(async () => {
+      const memory = this.#load()
+      await memory.log.inspect()
+      await this.#flush(memory)
+      const { view, fault } = memory.log
+      if (!view) throw new RunError('not_found')
+      if (view.end || fault) throw new RunError('run_ended')
+      if (view.paused !== paused) await this.#append(memory, [{ type: paused ? 'pause' : 'resume' }])
+      await this.#settle(memory)
+    })
+  }
+
   /** The run as its stored log says, or null before its first record. Reading waits for no object store that is slow. */
   async describe(): Promise<RunFacts | null> {
     const { view, fault, reason } = this.#find()?.log ?? { view: null, fault: null, reason: null }
@@ -218,11 +235,20 @@ export class Run {
     return { head: { size, hash }, segments, checkpoint: this.#store.checkpoints(1)[0] ?? null }
   }
 
-  /** Records of the stored log from a seq on, and whether more can come. */
-  async records(from: number): Promise<{ records: RunRecord[]; ended: boolean }> {
+  /** Records of the stored log from a seq on, at most so many, and whether more can come beside those that are stored. */
+  async records(from: number, most = Number.MAX_SAFE_INTEGER): Promise<{ records: RunRecord[]; ended: boolean }> {
     const { view, fault } = this.#load().log
-    const records = view && from < view.head.size ? [...recordsFrom(this.#store, from)] : []
+    const records = view && from < view.head.size ? [...firstOf(recordsFrom(this.#store, from), most)] : []
     return { records, ended: fault !== null || (view?.end ?? null) !== null }
+  }
+
+  /** Stored checkpoints, newest first, each with the time of the last record in it. */
+  async checkpoints(most: number): Promise<(Checkpoint & { readonly time: number })[]> {
+    this.#load()
+    return this.#store.checkpoints(most).map((checkpoint) => {
+      const [last] = firstOf(recordsFrom(this.#store, checkpoint.size - 1), 1)
+      return { ...checkpoint, time: last?.time ?? 0 }
+    })
   }
 
   /** Runs a task alone. A fault of the database leaves its outcome unknown: memory is dropped and read again. */
@@ -330,7 +356,7 @@ export class Run {
       return await this.#append(memory, entries, reason)
     }
     const round = closed.after.nextRound
-    const isNext = round < totalRounds(view.spec.stages) && !awaitedWork({ ...view, closed: round })
+    const isNext = !view.paused && round < totalRounds(view.spec.stages) && !awaitedWork({ ...view, closed: round })
     const next: Segmented = isNext ? await this.#opening(view, round, closed.stateHash) : { entries: [] }
     await this.#append(memory, [...closed.entries, ...next.entries], next.reason)
     if (view.closed === round) memory.trainer.moved(closed.after)
@@ -483,6 +509,14 @@ export class Run {
     if (error instanceof RunError) return
     this.#ports.onFault(this.#memory?.log.id ?? 'unknown', faultCode(error))
     this.#ports.setAlarm(this.#ports.now() + RETRY_MS)
+  }
+}
+
+function* firstOf<T>(items: Iterable<T>, most: number): Generator<T> {
+  let count = 0
+  for (const item of items) {
+    if (count++ >= most) return
+    yield item
   }
 }
 

@@ -94,6 +94,10 @@ export interface RunView {
   answered: { readonly lease: string; readonly worker: string; readonly bodyHash: string } | null
   /** Hash of the trained state after the last closed round. */
   stateHash: string | null
+  /** No round is opened until the run is resumed. */
+  paused: boolean
+  /** What the run was, and since when. */
+  readonly history: { state: 'running' | 'paused' | EndRecord['outcome']; time: number }[]
   end: Pick<EndRecord, 'outcome' | 'adapter' | 'stateHash'> | null
 }
 
@@ -118,6 +122,8 @@ export function viewOfSpec(record: Extract<RunRecord, { type: 'spec' }>): RunVie
     evaluation: null,
     answered: null,
     stateHash: null,
+    paused: false,
+    history: [{ state: 'running', time }],
     end: null,
   }
 }
@@ -160,7 +166,13 @@ export function foldRecord(view: RunView, record: RunRecord): void {
       view.resolved = withMask(view.resolved, record.stage, record.answer.report)
       view.answered = answeredBy(record.answer)
       return
+    case 'pause':
+    case 'resume':
+      view.paused = record.type === 'pause'
+      view.history.push({ state: view.paused ? 'paused' : 'running', time: record.time })
+      return
     case 'end':
+      view.history.push({ state: record.outcome, time: record.time })
       view.open = null
       view.end = { outcome: record.outcome, adapter: record.adapter, stateHash: record.stateHash }
   }

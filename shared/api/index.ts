@@ -1,3 +1,4 @@
+export * from './fine-tuning.ts'
 export * from './lease.ts'
 export * from './method.ts'
 export * from './preset.ts'

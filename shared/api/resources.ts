@@ -49,14 +49,33 @@ export const datasetSchema = z
 export type Dataset = z.infer<typeof datasetSchema>
 
 // --- tokens and workers ---
-export const tokenRequestSchema = z.strictObject({ scope: z.enum(['admin', 'auditor']) }).meta({ id: 'TokenRequest' })
+const personScope = z
+  .enum(['admin', 'operator', 'auditor'])
+  .describe('operator: models and runs, but neither budgets nor tokens. auditor: reads.')
+export const tokenRequestSchema = z
+  .strictObject({
+    scope: personScope,
+    expiresInSeconds: z.int().min(60).max(315_360_000).optional().describe('Default: it does not expire.'),
+  })
+  .meta({ id: 'TokenRequest' })
+const expires = z.int().nullable().describe('Milliseconds since 1970, or null for never.')
 export const tokenSchema = z
   .strictObject({
     id: Identifier,
-    scope: z.enum(['admin', 'auditor', 'worker']),
+    scope: personScope,
     token: z.string().describe('Shown once.'),
+    expires,
   })
   .meta({ id: 'Token' })
+export const tokenSummarySchema = z
+  .strictObject({
+    id: Identifier,
+    scope: z.enum(['admin', 'operator', 'auditor', 'worker']),
+    worker: Identifier.nullable().describe('Whom a worker token speaks for.'),
+    revoked: z.boolean(),
+    expires,
+  })
+  .meta({ id: 'TokenSummary' })
 export const workerRequestSchema = z.strictObject({ dataset: Identifier }).meta({ id: 'WorkerRequest' })
 export const workerCreatedSchema = z
   .strictObject({ id: Identifier, dataset: Identifier, token: z.string().describe('Shown once.') })
@@ -142,10 +161,10 @@ export type RunRequest = z.input<typeof runRequestSchema>
 /** The same with its defaults. */
 export type CompleteRequest = z.output<typeof runRequestSchema>
 /** What a run is for. */
-export const jobSchema = z.enum(['training', 'statistic'])
+export const runJobSchema = z.enum(['training', 'statistic'])
 export const runPlanSchema = z
   .strictObject({
-    job: jobSchema,
+    job: runJobSchema,
     ...methodShape,
     space: runSpaceSchema,
     stages: z.array(stageSchema),
@@ -177,16 +196,19 @@ export const runPlanSchema = z
     bytesPerReport: z.int().describe('Upper bound of one report on the wire.'),
   })
   .meta({ id: 'RunPlan' })
-export const runStateSchema = z.enum(['running', 'completed', 'cancelled', 'budget_exhausted', 'failed'])
+export const runStateSchema = z.enum(['running', 'paused', 'completed', 'cancelled', 'budget_exhausted', 'failed'])
 export const runSchema = z
   .strictObject({
     id: Identifier,
     specHash: HexHash,
-    job: jobSchema,
+    job: runJobSchema,
     spec: runSpecSchema,
     state: runStateSchema,
     reason: z.string().nullable().describe('Why the run stopped, where it did not complete.'),
     created: z.int(),
+    history: z
+      .array(z.strictObject({ state: runStateSchema, time: z.int().describe('Milliseconds since 1970.') }))
+      .describe('What the run was, and since when.'),
     round: z.int().describe('The open round, or the number of closed rounds where none is open.'),
     rounds: z.int(),
     privateLoss: z.number().nullable().describe('Running mean of the private losses of the last 16 closed rounds.'),
@@ -248,7 +270,7 @@ export const updatesSchema = z
 // --- events ---
 export const runEventSchema = z
   .discriminatedUnion('type', [
-    z.strictObject({ type: z.literal('run.created'), seq: z.int(), time: z.int(), job: jobSchema, rounds: z.int() }),
+    z.strictObject({ type: z.literal('run.created'), seq: z.int(), time: z.int(), job: runJobSchema, rounds: z.int() }),
     z.strictObject({ type: z.literal('round.opened'), seq: z.int(), time: z.int(), round: z.int() }),
     z.strictObject({
       type: z.literal('round.closed'),
@@ -276,6 +298,8 @@ export const runEventSchema = z
       mask: HexHash,
     }),
     z.strictObject({ type: z.literal('lease.lost'), seq: z.int(), time: z.int(), round: z.int(), dataset: Identifier }),
+    z.strictObject({ type: z.literal('run.paused'), seq: z.int(), time: z.int() }),
+    z.strictObject({ type: z.literal('run.resumed'), seq: z.int(), time: z.int() }),
     z.strictObject({ type: z.literal('run.ended'), seq: z.int(), time: z.int(), state: runStateSchema }),
   ])
   .meta({ id: 'RunEvent' })

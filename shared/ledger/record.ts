@@ -77,6 +77,9 @@ export const runRecordSchema = z.discriminatedUnion('type', [
     stage: z.int().positive(),
     answer: z.strictObject({ worker: Identifier, report: maskReportSchema }),
   }),
+  /** No round is opened from here on, until a record `resume`. */
+  z.strictObject({ ...head, type: z.literal('pause') }),
+  z.strictObject({ ...head, type: z.literal('resume') }),
   z.strictObject({
     ...head,
     type: z.literal('end'),

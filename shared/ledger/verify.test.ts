@@ -190,6 +190,21 @@ describe('verifyRun', () => {
   })
 })
 
+describe('a pause', () => {
+  const charged = [charge('east'), charge('north'), close()]
+  const pause: RunEntry = { type: 'pause' }
+  const resume: RunEntry = { type: 'resume' }
+  it.each<[string, RunEntry[], string]>([
+    ['between rounds', [pause, resume, open, ...charged], 'verified'],
+    ['within a round', [open, pause, ...charged, resume], 'verified'],
+    ['in which a round is opened', [pause, open, ...charged], 'out_of_order'],
+    ['of a pause', [pause, pause], 'out_of_order'],
+    ['that ends before it began', [resume], 'out_of_order'],
+  ])('%s', (_, entries, code) => {
+    expect(codeOf(spec, ...entries)).toBe(code)
+  })
+})
+
 describe('public work', () => {
   const start = stateHash(replayStart(spec.spec).state)
   const evaluated = { ...spec, spec: { ...spec.spec, evaluation: { data: 'e'.repeat(64), every: 4 } } }

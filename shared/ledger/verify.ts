@@ -17,10 +17,11 @@ type Spec = Extract<RunRecord, { type: 'spec' }>
 /**
  * What the records of a run must keep to, beside their chain: every released report has its own charge before it, for its round and
  * dataset, no report is counted twice, every charge is its stage's mechanism, the coefficients, the private loss and the share of
- * clipped units follow from the integers, and no round began before the evaluation and the mask that it waits for.
+ * clipped units follow from the integers, and no round began before the evaluation and the mask that it waits for, or in a pause.
  * The trained state is checked by `replay` of `shared/zo`.
  * @param records the whole log, from its first record
- * @throws LedgerError `not_a_record` without a spec at the head, `uncharged_report`, `wrong_update`, `wrong_public_work`
+ * @throws LedgerError `not_a_record` without a spec at the head, `uncharged_report`, `wrong_update`, `wrong_public_work`,
+ *   `out_of_order`
  */
 export function verifyRun(records: readonly RunRecord[]): Spec {
   const [first] = records
@@ -40,6 +41,7 @@ export function verifyRun(records: readonly RunRecord[]): Spec {
 class BetweenRounds {
   #at: Standing
   #stateHash: string
+  #isPaused = false
 
   constructor({ spec }: Spec) {
     this.#at = { resolved: spec, closed: 0, evaluated: null }
@@ -50,6 +52,12 @@ class BetweenRounds {
     switch (record.type) {
       case 'open':
         this.#require(awaitedWork(this.#at) === null, record)
+        if (this.#isPaused) throw new LedgerError('out_of_order', record.seq)
+        return
+      case 'pause':
+      case 'resume':
+        if (this.#isPaused === (record.type === 'pause')) throw new LedgerError('out_of_order', record.seq)
+        this.#isPaused = record.type === 'pause'
         return
       case 'close':
         this.#at = { ...this.#at, closed: record.round + 1 }

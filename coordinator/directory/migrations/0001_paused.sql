@@ -1,0 +1,1 @@
+ALTER TABLE `run` ADD `paused` integer DEFAULT false NOT NULL;
