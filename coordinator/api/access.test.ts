@@ -40,6 +40,7 @@ describe.each(PLACES)('on %s', (on) => {
   /** Who may call what; all others get 403, or 404 where the thing does not exist for them, or 401 without a token. */
   const ROUTES: [method: string, path: string, allowed: Caller[], hidden?: Caller[]][] = [
     ['POST', '/v1/datasets', ['admin']],
+    ['PUT', '/v1/datasets/{dataset}/policy', ['admin']],
     ['GET', '/v1/datasets', ['admin', 'operator', 'auditor']],
     ['GET', '/v1/datasets/{dataset}', ['admin', 'operator', 'auditor']],
     ['POST', '/v1/tokens', ['admin']],
@@ -61,6 +62,7 @@ describe.each(PLACES)('on %s', (on) => {
     ['POST', '/v1/runs/{other}/resume', ['admin', 'operator']],
     ['GET', '/v1/runs/{other}/events', ['admin', 'operator', 'auditor']],
     ['GET', '/v1/runs/{run}/updates', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
+    ['GET', '/metrics', ['admin', 'operator', 'auditor']],
     ['POST', '/v1/fine_tuning/jobs', ['admin', 'operator']],
     ['GET', '/v1/fine_tuning/jobs', ['admin', 'operator', 'auditor']],
     ['GET', '/v1/fine_tuning/jobs/{run}', ['admin', 'operator', 'auditor']],

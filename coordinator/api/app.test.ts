@@ -164,6 +164,23 @@ describe.each(PLACES)('on %s', (on) => {
       expect(made.body.spec.datasets).toEqual([{ id: 'counted', units: 507, unit: 'record', mostUnits: 507 + 40 * 30 }])
     })
 
+    it('keeps to what the owner of a dataset allows, and names what does not', async () => {
+      await admin.post('/v1/datasets', { id: 'strict', units: 1000, budget: { epsilon: 20, delta: 1e-5 } })
+      const set = (policy: object) => admin.put('/v1/datasets/strict/policy', policy)
+      const code = async () => {
+        const { body } = await admin.post('/v1/runs/plan', request({ datasets: ['strict'] }))
+        return [body.code, body.detail]
+      }
+      expect((await set({ maxEpsilon: 3 })).body.policy).toMatchObject({ maxEpsilon: 3, frozen: false, models: null })
+      expect(await code()).toEqual(['policy_refused', 'dataset strict: maxEpsilon'])
+      await set({ frozen: true })
+      expect(await code()).toEqual(['dataset_frozen', 'dataset strict'])
+      await set({})
+      expect(await code()).toEqual([undefined, undefined])
+      expect((await set({ odd: 1 })).status).toBe(400)
+      expect((await admin.put('/v1/datasets/none/policy', {})).status).toBe(404)
+    })
+
     it('makes one dataset; the same id with other content is a conflict with or without it', async () => {
       const dataset = { id: 'idem', units: 10, unit: 'user', budget: { epsilon: 1, delta: 1e-6 } }
       const headers = { 'Idempotency-Key': 'dataset' }

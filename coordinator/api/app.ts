@@ -9,6 +9,7 @@ import { problemOfError, problemResponse } from './fault.ts'
 import { fineTuningRoutes, withErrors } from './fine-tuning.ts'
 import { launchRoutes } from './launch.ts'
 import { leaseRoutes } from './leases.ts'
+import { metricRoutes } from './metrics.ts'
 import { modelRoutes } from './models.ts'
 import { type Api, type Env, newApi } from './route.ts'
 import { runRoutes, updateRoutes } from './runs.ts'
@@ -36,6 +37,7 @@ export function makeApp(services: Services): Api {
     updateRoutes,
     eventRoutes,
     fineTuningRoutes,
+    metricRoutes,
     leaseRoutes,
   ]) {
     app.route('/', routes(services))

@@ -1,5 +1,5 @@
 import { createRoute } from '@hono/zod-openapi'
-import { type Dataset, datasetRequestSchema, datasetSchema, pageOf } from '../../shared/api/index.ts'
+import { type Dataset, datasetRequestSchema, datasetSchema, pageOf, policySchema } from '../../shared/api/index.ts'
 import { ApiError } from './fault.ts'
 import { once } from './once.ts'
 import { type Api, allow, body, idParam, json, newApi, pageQuery, problems, security } from './route.ts'
@@ -48,6 +48,15 @@ export function datasetRoutes(services: Services): Api {
     request: { params: idParam },
     responses: { 200: json(datasetSchema, 'The dataset.'), ...problems },
   })
+  const policy = createRoute({
+    method: 'put',
+    path: '/v1/datasets/{id}/policy',
+    summary: 'Set what the owner allows, from the next charge on; freezing stops all charges',
+    security,
+    middleware: allow(services, 'admin'),
+    request: { params: idParam, body: body(policySchema) },
+    responses: { 200: json(datasetSchema, 'The dataset.'), ...problems },
+  })
   return newApi()
     .openapi(create, async (c) => {
       const wanted = c.req.valid('json')
@@ -72,6 +81,12 @@ export function datasetRoutes(services: Services): Api {
       const page = await services.directory.listDatasets({ cursor, limit })
       const items = await Promise.all(page.items.map((id) => findDataset(services, id)))
       return c.json({ items, next: page.next }, 200)
+    })
+    .openapi(policy, async (c) => {
+      const { id } = c.req.valid('param')
+      await findDataset(services, id)
+      await (await services.datasets.get(id)).setPolicy(c.req.valid('json'))
+      return c.json(await findDataset(services, id), 200)
     })
     .openapi(get, async (c) => c.json(await findDataset(services, c.req.valid('param').id), 200))
 }

@@ -10,7 +10,7 @@ import {
 } from '../../shared/api/index.ts'
 import { maskBytes, spaceOfStage, wantsMask } from '../../shared/zo/index.ts'
 import { hex, newId } from '../directory/index.ts'
-import { factsOf, type PlannedRun, planRun, spendOf, workOf } from '../run/index.ts'
+import { factsOf, type PlannedRun, planRun, spendOf, termsOf, workOf } from '../run/index.ts'
 import { findDataset } from './datasets.ts'
 import { ApiError } from './fault.ts'
 import { requireModel } from './models.ts'
@@ -28,8 +28,12 @@ async function planned(services: Services, request: RunRequest, seed: string): P
   requireMasks(plan.spec, files)
   requireEvaluation(plan.spec, files)
   for (const id of request.datasets) {
-    const preview = await (await services.datasets.get(id)).preview(plan.eventsWithSpares)
-    if (!preview?.ok) throw new ApiError('dataset_budget_exceeded', `dataset ${id}`)
+    // Nobody reserves under the name of no run.
+    const wanted = { run: '', events: plan.eventsWithSpares, terms: termsOf(plan.spec) }
+    const answer = await (await services.datasets.get(id)).reserve(wanted, { dryRun: true })
+    if (answer.outcome === 'frozen') throw new ApiError('dataset_frozen', `dataset ${id}`)
+    if (answer.outcome === 'policy') throw new ApiError('policy_refused', `dataset ${id}: ${answer.limit}`)
+    if (answer.outcome !== 'reserved') throw new ApiError('dataset_budget_exceeded', `dataset ${id}`)
   }
   return plan
 }

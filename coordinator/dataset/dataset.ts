@@ -1,12 +1,19 @@
-import { eq, sql } from 'drizzle-orm'
-import type { Dataset } from '../../shared/api/index.ts'
+import { and, eq, gt, sql } from 'drizzle-orm'
+import type { Dataset, DatasetPolicy } from '../../shared/api/index.ts'
 import { canonicalJson } from '../../shared/ledger/index.ts'
-import { type EventCount, type MechanismEvent, odometer, RdpFilter } from '../../shared/privacy/index.ts'
+import {
+  distinctEvents,
+  type EventCount,
+  type MechanismEvent,
+  odometer,
+  RdpFilter,
+} from '../../shared/privacy/index.ts'
 import { type ActorStorage, Database } from '../storage/index.ts'
 import { migrations } from './migrations.gen.ts'
+import { limitBroken, OPEN_POLICY, type RunTerms } from './policy.ts'
 import * as schema from './schema.ts'
 
-export type Registration = Omit<Dataset, 'spent'>
+export type Registration = Omit<Dataset, 'spent' | 'reserved' | 'policy'>
 
 /** What a run's lease costs a dataset. The id is the lease's, so that a repeat after a crash is known as one. */
 export interface Charge {
@@ -14,6 +21,19 @@ export interface Charge {
   readonly run: string
   readonly event: MechanismEvent
 }
+
+/** What a run may come to charge, and what its owner's policy looks at. */
+export interface Reservation {
+  readonly run: string
+  readonly events: readonly EventCount[]
+  readonly terms: RunTerms
+}
+
+export type ChargeAnswer = 'charged' | 'exceeded' | 'frozen' | 'conflict' | 'unknown'
+
+export type ReserveAnswer =
+  | { readonly outcome: 'reserved' | 'exceeded' | 'frozen' | 'unknown' }
+  | { readonly outcome: 'policy'; readonly limit: string }
 
 type Transaction = Parameters<Parameters<Database['transact']>[0]>[0]
 
@@ -59,47 +79,94 @@ export class DatasetActor {
       if (!known) return null
       const history = historyOf(db)
       const { epsilon } = odometer(history, known.budget.delta)
-      const ofBudget = new RdpFilter(known.budget, history).epsilon()
-      return { ...known, spent: { epsilon, ofBudget, charges: history.reduce((sum, entry) => sum + entry.count, 0) } }
+      const reserved = reservedOf(db)
+      const ofBudget = (entries: readonly EventCount[]) => new RdpFilter(known.budget, entries).epsilon()
+      return {
+        ...known,
+        spent: { epsilon, ofBudget: ofBudget(history), charges: countOf(history) },
+        reserved: { charges: countOf(reserved), ofBudget: ofBudget([...history, ...reserved]) },
+        policy: policyOf(db),
+      }
     })
   }
 
-  /** Would the budget hold after these releases? Asks, and charges nothing. */
-  preview(events: readonly EventCount[]): { ok: boolean; epsilonAfter: number } | null {
-    return this.#database.transact((db) => {
-      const known = registration(db)
-      if (!known) return null
-      const epsilonAfter = new RdpFilter(known.budget, [...historyOf(db), ...events]).epsilon()
-      return { ok: epsilonAfter <= known.budget.epsilon, epsilonAfter }
-    })
-  }
-
-  /** How many releases of an event the budget still pays for. */
+  /** How many releases of an event the budget still pays for, beside what is reserved. */
   affordable(event: MechanismEvent): number | null {
     return this.#database.transact((db) => {
       const known = registration(db)
-      return known && new RdpFilter(known.budget, historyOf(db)).affordable(event)
+      return known && new RdpFilter(known.budget, committedOf(db)).affordable(event)
+    })
+  }
+
+  /** Sets what the owner allows, from the next charge or reservation on. @returns false where the dataset is unknown */
+  setPolicy(policy: DatasetPolicy): boolean {
+    return this.#database.transact((db) => {
+      if (!registration(db)) return false
+      const row = { policy: canonicalJson(policy) }
+      db.insert(schema.policy)
+        .values({ one: 1, ...row })
+        .onConflictDoUpdate({ target: schema.policy.one, set: row })
+        .run()
+      return true
     })
   }
 
   /**
-   * Charges one release, unless the composition with all before would exceed the lifetime budget. The same id and content
-   * again is `charged` as before; the same id with other content is a `conflict`. A dry run answers the same, and charges
-   * nothing.
+   * Reserves all that a run may ever charge, unless the lifetime budget does not pay for it beside what is charged and reserved,
+   * or the owner does not allow it. A run reserves once: again is `reserved`. A dry run answers the same, and reserves nothing.
    */
-  charge(
-    wanted: Charge,
-    { dryRun = false }: { dryRun?: boolean } = {},
-  ): 'charged' | 'exceeded' | 'conflict' | 'unknown' {
+  reserve({ run, events, terms }: Reservation, { dryRun = false }: { dryRun?: boolean } = {}): ReserveAnswer {
+    return this.#database.transact((db): ReserveAnswer => {
+      const known = registration(db)
+      if (!known) return { outcome: 'unknown' }
+      const { reservation } = schema
+      if (db.select().from(reservation).where(eq(reservation.run, run)).get()) return { outcome: 'reserved' }
+      const policy = policyOf(db)
+      if (policy.frozen) return { outcome: 'frozen' }
+      const limit = limitBroken(policy, terms)
+      if (limit) return { outcome: 'policy', limit }
+      const wanted = distinctEvents(events)
+      const after = new RdpFilter(known.budget, [...committedOf(db), ...wanted]).epsilon()
+      if (!(after <= known.budget.epsilon)) return { outcome: 'exceeded' }
+      for (const { event, count } of dryRun ? [] : wanted)
+        db.insert(reservation)
+          .values({ run, event: canonicalJson(event), left: count })
+          .run()
+      return { outcome: 'reserved' }
+    })
+  }
+
+  /** Returns what a run has reserved and not charged. Again: the same. */
+  release(run: string): void {
+    this.#database.transact((db) => {
+      db.update(schema.reservation).set({ left: 0 }).where(eq(schema.reservation.run, run)).run()
+    })
+  }
+
+  /**
+   * Charges one release: of what the run has reserved, else unless the composition with all that is charged and reserved would
+   * exceed the lifetime budget. The same id and content again is `charged` as before; the same id with other content is a
+   * `conflict`. A dry run answers the same, and charges nothing.
+   */
+  charge(wanted: Charge, { dryRun = false }: { dryRun?: boolean } = {}): ChargeAnswer {
     return this.#database.transact((db) => {
       const known = registration(db)
       if (!known) return 'unknown'
       const event = canonicalJson(wanted.event)
       const before = db.select().from(schema.charge).where(eq(schema.charge.id, wanted.id)).get()
       if (before) return before.run === wanted.run && before.event === event ? 'charged' : 'conflict'
+      if (policyOf(db).frozen) return 'frozen'
+      const { reservation } = schema
+      const own = and(eq(reservation.run, wanted.run), eq(reservation.event, event), gt(reservation.left, 0))
+      const isReserved = db.select().from(reservation).where(own).get() !== undefined
       const next = { event: wanted.event, count: 1 }
-      if (!new RdpFilter(known.budget, historyOf(db)).canSpend(next).ok) return 'exceeded'
+      if (!isReserved && !new RdpFilter(known.budget, committedOf(db)).canSpend(next).ok) return 'exceeded'
       if (dryRun) return 'charged'
+      if (isReserved)
+        db.update(reservation)
+          .set({ left: sql`${reservation.left} - 1` })
+          .where(own)
+          .run()
       record(db, wanted, this.#now())
       return 'charged'
     })
@@ -130,6 +197,28 @@ function registration(db: Transaction): Registration | null {
   const count = countNoise === null ? {} : { count: { noiseMultiplier: countNoise } }
   return { id, units, unit, ...count, budget: { epsilon, delta } }
 }
+
+const countOf = (entries: readonly EventCount[]): number => entries.reduce((sum, { count }) => sum + count, 0)
+
+function policyOf(db: Transaction): DatasetPolicy {
+  const row = db.select().from(schema.policy).get()
+  return row ? (JSON.parse(row.policy) as DatasetPolicy) : OPEN_POLICY
+}
+
+/** What runs may still charge, together. */
+function reservedOf(db: Transaction): EventCount[] {
+  const { event, left } = schema.reservation
+  const rows = db
+    .select({ event, count: sql<number>`sum(${left})` })
+    .from(schema.reservation)
+    .where(gt(left, 0))
+    .groupBy(event)
+    .all()
+  return rows.map(({ event: text, count }) => ({ event: JSON.parse(text) as MechanismEvent, count }))
+}
+
+/** All that is charged or may still be charged without asking the budget. */
+const committedOf = (db: Transaction): EventCount[] => distinctEvents([...historyOf(db), ...reservedOf(db)])
 
 function historyOf(db: Transaction): EventCount[] {
   const rows = db.select().from(schema.spend).all()

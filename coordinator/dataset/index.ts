@@ -1,1 +1,9 @@
-export { type Charge, DatasetActor, type Registration } from './dataset.ts'
+export {
+  type Charge,
+  type ChargeAnswer,
+  DatasetActor,
+  type Registration,
+  type Reservation,
+  type ReserveAnswer,
+} from './dataset.ts'
+export type { RunTerms } from './policy.ts'

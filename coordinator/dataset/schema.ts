@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { check, integer, real, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { check, integer, primaryKey, real, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /** The dataset itself: one row, never changed. */
 export const dataset = sqliteTable(
@@ -36,6 +36,33 @@ export const charge = sqliteTable('charge', {
   /** Milliseconds since 1970. */
   time: integer().notNull(),
 })
+
+/**
+ * Charges that a run may still make: reserved before its first round, drawn on by its charges, nothing left once it has ended. A
+ * row stays, so that a run reserves once.
+ */
+export const reservation = sqliteTable(
+  'reservation',
+  {
+    run: text().notNull(),
+    /** Canonical JSON of the mechanism event. */
+    event: text().notNull(),
+    left: integer().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.run, t.event] }), check('reservation_left', sql`${t.left} >= 0`)],
+)
+
+/** What the owner allows: one row, or none where nothing was said. */
+export const policy = sqliteTable(
+  'policy',
+  {
+    /** Always 1. */
+    one: integer().primaryKey(),
+    /** Canonical JSON. */
+    policy: text().notNull(),
+  },
+  (t) => [check('policy_one_row', sql`${t.one} = 1`)],
+)
 
 /** Charges counted by distinct event, so that asking the budget costs nothing that grows with them. Never lowered. */
 export const spend = sqliteTable(

@@ -59,6 +59,8 @@ export function openActors(around: Surroundings): ActorHost {
   })
   const ledger: DatasetLedger = {
     charge: async (dataset, charge, options) => (await datasets.get(dataset)).charge(charge, options),
+    reserve: async (dataset, reservation) => (await datasets.get(dataset)).reserve(reservation),
+    release: async (dataset, run) => (await datasets.get(dataset)).release(run),
   }
 
   function setAlarm(id: string, at: number | null): void {

@@ -101,7 +101,11 @@ export class RunObject extends ActorObject<Run> {
     return await Run.open({
       storage: storageOf(this.ctx),
       objects: openObjects(),
-      datasets: { charge: (id, charge, options) => Promise.resolve(datasetOf(id).charge(charge, options)) },
+      datasets: {
+        charge: async (id, charge, options) => await datasetOf(id).charge(charge, options),
+        reserve: async (id, reservation) => await datasetOf(id).reserve(reservation),
+        release: async (id, run) => await datasetOf(id).release(run),
+      },
       now,
       setAlarm: (at) => void (at === null ? storage.deleteAlarm() : storage.setAlarm(at)),
       ring: (topic) => this.ctx.waitUntil(Promise.resolve(bellOf(topic).ring(topic)).catch(() => undefined)),

@@ -1,7 +1,9 @@
 import { jobOf, type Run as RunAnswer } from '../../shared/api/index.ts'
 import { totalRounds } from '../../shared/zo/index.ts'
+import { isHeld } from './public.ts'
+import type { RoundFacts } from './round.ts'
 import type { Fault } from './store.ts'
-import type { RunView } from './view.ts'
+import type { RunView, Slot } from './view.ts'
 
 export type RunState = RunAnswer['state']
 /** A run as the API tells it, but for the signed URL of its adapter. */
@@ -21,7 +23,16 @@ export function stateOf({ view, fault }: { view: RunView; fault: Fault | null })
   return view.paused ? 'paused' : 'running'
 }
 
+/** Datasets of which a worker that asks now would get a lease. */
+function wantedOf({ view, fault, reports, holds, offer, now }: RoundFacts & { fault: Fault | null }): string[] {
+  if (fault || view.end) return []
+  if (offer) return isHeld(offer, now) ? [] : view.spec.datasets.map(({ id }) => id)
+  const isWanted = ({ dataset, lease, lost }: Slot) => !reports.has(dataset) && (lost || !holds.has(lease))
+  return [...(view.open?.slots.values() ?? [])].filter(isWanted).map(({ dataset }) => dataset)
+}
+
 export function describeRun(facts: {
+  round: RoundFacts
   view: RunView
   fault: Fault | null
   reason: string | null
@@ -49,6 +60,7 @@ export function describeRun(facts: {
       charges,
       ...(traffic.get(dataset) ?? { reports: 0, bytes: 0 }),
     })),
+    wanted: wantedOf({ ...facts.round, fault }),
     evaluation: view.evaluation,
     stateHash: view.stateHash,
     head: { size: view.head.size, hash: view.head.hash },
@@ -68,6 +80,7 @@ function reasonOf({
   fault: Fault | null
   reason: string | null
 }): string | null {
+  if (!view.end && !fault && view.paused?.frozen) return `dataset ${view.paused.frozen} is frozen by its owner`
   if (!view.end) return fault && REASONS[fault]
   const { outcome } = view.end
   if (outcome === 'budget_exhausted') return reason ?? 'a budget is exhausted'

@@ -1,9 +1,36 @@
+import { envelopeOf, type RunSpec } from '../../shared/api/index.ts'
+import type { RunTerms } from '../dataset/index.ts'
 import type { DatasetLedger } from './ports.ts'
 import type { ChargeEntry } from './round.ts'
 import type { RunView } from './view.ts'
 
 export interface Refusal {
   readonly reason: string
+  /** The dataset that its owner has frozen, where that is all: the run may go on later. */
+  readonly frozen?: string
+}
+
+/** What a policy of an owner looks at in a run. */
+export function termsOf({ budget, stages, quorum, model }: RunSpec): RunTerms {
+  const noiseMultiplier = Math.min(...stages.map((stage) => stage.noiseMultiplier))
+  return { epsilon: budget.epsilon, noiseMultiplier, quorum, model }
+}
+
+/**
+ * Reserves at every dataset all that a run may ever charge, before its first round. What is reserved already stays so, so that a
+ * crash in between costs nothing; where one refuses, the run ends and returns what the others gave.
+ */
+export async function reserveRun(view: RunView, datasets: DatasetLedger): Promise<Refusal | null> {
+  const reservation = { run: view.id, events: envelopeOf(view.spec), terms: termsOf(view.spec) }
+  for (const { id } of view.spec.datasets) {
+    const answer = await datasets.reserve(id, reservation)
+    if (answer.outcome === 'frozen') return ofFrozen(id)
+    if (answer.outcome === 'policy')
+      return { reason: `the owner of dataset ${id} does not allow the run: ${answer.limit}` }
+    if (answer.outcome === 'exceeded') return { reason: `the run would exceed the lifetime budget of dataset ${id}` }
+    if (answer.outcome === 'unknown') return ofDataset(id, answer.outcome)
+  }
+  return null
 }
 
 /** Why datasets can not be charged for leases, or null where they can. Nothing is charged. */
@@ -50,7 +77,12 @@ function ofRun(dataset: string): Refusal {
   return { reason: `the next charge would exceed the run's budget for dataset ${dataset}` }
 }
 
-function ofDataset(dataset: string, answer: 'exceeded' | 'conflict' | 'unknown'): Refusal {
+function ofFrozen(dataset: string): Refusal {
+  return { reason: `dataset ${dataset} is frozen by its owner`, frozen: dataset }
+}
+
+function ofDataset(dataset: string, answer: 'exceeded' | 'frozen' | 'conflict' | 'unknown'): Refusal {
+  if (answer === 'frozen') return ofFrozen(dataset)
   if (answer === 'exceeded') return { reason: `the next charge would exceed the lifetime budget of dataset ${dataset}` }
   return { reason: `dataset ${dataset} refused the charge: ${answer}` }
 }

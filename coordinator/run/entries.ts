@@ -43,7 +43,9 @@ export function endEntry(
   return { type: 'end', outcome, stateHash: currentHash(view), adapter: null }
 }
 
-export function exhausted({ reason }: Refusal, hash: string): Segmented {
+/** What a refusal makes of a run: a pause where an owner froze a dataset, else the end. */
+export function refused({ reason, frozen }: Refusal, hash: string): Segmented {
+  if (frozen !== undefined) return { entries: [{ type: 'pause', frozen }] }
   return { entries: [{ type: 'end', outcome: 'budget_exhausted', stateHash: hash, adapter: null }], reason }
 }
 

@@ -1,13 +1,15 @@
-import type { Charge } from '../dataset/index.ts'
+import type { Charge, ChargeAnswer, Reservation, ReserveAnswer } from '../dataset/index.ts'
 import type { ObjectStore } from '../objects/store.ts'
 import type { ActorStorage } from '../storage/index.ts'
-
-export type ChargeAnswer = 'charged' | 'exceeded' | 'conflict' | 'unknown'
 
 /** The dataset actors as a run sees them. */
 export interface DatasetLedger {
   /** `dryRun`: what the charge would be answered, charging nothing. */
   charge(dataset: string, charge: Charge, options?: { dryRun?: boolean }): Promise<ChargeAnswer>
+  /** Once for a run: again is the same. */
+  reserve(dataset: string, reservation: Reservation): Promise<ReserveAnswer>
+  /** Returns what a run has reserved and not charged. Again: the same. */
+  release(dataset: string, run: string): Promise<void>
 }
 
 export interface RunPorts {

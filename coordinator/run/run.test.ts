@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { verifyRun } from '../../shared/ledger/index.ts'
 import { auditLog } from '../../test/rehearsal/audit.ts'
 import { type Player, Theatre } from '../../test/rehearsal/theatre.ts'
 
@@ -253,19 +254,53 @@ describe('reports', () => {
 })
 
 describe('budgets', () => {
-  it('end the run when a dataset has no more to give, with a reason', async () => {
+  it('end a run that a dataset can not pay for before its first round, with a reason', async () => {
     const small = new Theatre({ runId: 'run-00000000000000aa' })
-    await small.addDataset('north', 5)
+    await small.addDataset('north', 20)
+    await small.addDataset('south', 5)
     theatre = small
     await small.begin({ stages: [{ ...stage, rounds: 50, noiseMultiplier: 1 }], budget: { epsilon: 100, delta: 1e-5 } })
-    while (await small.play(north));
     const facts = (await small.run.describe())!
-    expect(facts.state).toBe('budget_exhausted')
-    expect(facts.reason).toContain('lifetime')
-    expect(facts.round).toBeGreaterThan(0)
-    expect(small.dataset('north').describe()!.spent.ofBudget).toBeLessThanOrEqual(5)
-    expect(auditLog(small.log().records).stateHash).toBe(facts.stateHash)
+    expect(facts).toMatchObject({ state: 'budget_exhausted', round: 0 })
+    expect(facts.reason).toContain('lifetime budget of dataset south')
+    for (const id of ['north', 'south'])
+      expect(small.dataset(id).describe()).toMatchObject({ spent: { charges: 0 }, reserved: { charges: 0 } })
     expect(small.announced.at(-1)).toBe('budget_exhausted')
+  })
+
+  it('are reserved for a run while it goes on, and return when it ends, however it ends', async () => {
+    const { spareCharges } = await theatre.begin({ stages: [stage] })
+    const facts = () => theatre.dataset('north').describe()!
+    expect([facts().spent.charges, facts().reserved.charges]).toEqual([1, stage.rounds + spareCharges - 1])
+    await theatre.play(north)
+    await theatre.play(south)
+    await theatre.run.cancel()
+    expect([facts().spent.charges, facts().reserved.charges]).toEqual([2, 0])
+    const other = new Theatre({ runId: 'run-00000000000000bb' })
+    other.borrowDatasets(theatre)
+    await other.begin({ stages: [{ ...stage, rounds: 1 }] })
+    await other.play(north)
+    await other.play(south)
+    expect((await other.run.describe())?.state).toBe('completed')
+    expect(facts().reserved.charges).toBe(0)
+  })
+
+  it('return too where the process died between the end and their return', async () => {
+    await theatre.begin({ stages: [{ ...stage, rounds: 1 }] })
+    await theatre.play(north)
+    const release = theatre.dataset('south').release.bind(theatre.dataset('south'))
+    theatre.dataset('south').release = () => {
+      throw new Error('died here')
+    }
+    await theatre.play(south).catch(() => null)
+    expect(theatre.types().at(-1)).toBe('end')
+    // The directory has not heard of the end, and so looks after the run again.
+    expect(theatre.announced.at(-1)).toBe('running')
+    theatre.dataset('south').release = release
+    await theatre.restart()
+    await theatre.run.resume()
+    expect(theatre.dataset('south').describe()?.reserved.charges).toBe(0)
+    expect(theatre.announced.at(-1)).toBe('completed')
   })
 
   it('hold when runs share a dataset: together they never exceed its lifetime', async () => {
@@ -481,5 +516,54 @@ describe('the clock', () => {
     theatre.run.alarm()
     await theatre.run.idle()
     expect(theatre.types().filter((type) => type === 'void')).toHaveLength(1)
+  })
+})
+
+describe('a dataset that its owner freezes', () => {
+  const policy = { frozen: true, maxEpsilon: null, minNoiseMultiplier: null, minDatasets: null, models: null }
+  const freeze = (frozen: boolean) => theatre.dataset('south').setPolicy({ ...policy, frozen })
+  const facts = async () => (await theatre.run.describe())!
+
+  it('pauses the run at its next round, which goes on when both are let go', async () => {
+    await theatre.begin({ stages: [stage] })
+    freeze(true)
+    await theatre.play(north)
+    await theatre.play(south)
+    expect(theatre.types().slice(-2)).toEqual(['close', 'pause'])
+    expect(await facts()).toMatchObject({ state: 'paused', reason: 'dataset south is frozen by its owner' })
+    expect(theatre.dataset('north').describe()?.spent.charges).toBe(1)
+    await theatre.run.setPaused(false)
+    expect((await facts()).state).toBe('paused')
+    freeze(false)
+    await theatre.run.setPaused(false)
+    expect(await facts()).toMatchObject({ state: 'running', reason: null, round: 1 })
+    verifyRun(theatre.log().records)
+  })
+
+  it('begins no run', async () => {
+    freeze(true)
+    await theatre.begin({ stages: [stage] })
+    expect(theatre.types()).toEqual(['spec', 'pause'])
+    expect((await facts()).state).toBe('paused')
+    freeze(false)
+    await theatre.run.setPaused(false)
+    expect(theatre.types().slice(2)).toEqual(['resume', 'open', 'charge', 'charge'])
+  })
+
+  it('gets no second lease for one that was lost, until it is let go', async () => {
+    await theatre.begin({ stages: [stage], leaseSeconds: 30 })
+    await theatre.run.takeLease(south)
+    await theatre.advance(30_000)
+    freeze(true)
+    expect(await theatre.run.takeLease(south)).toBeNull()
+    expect((await facts()).state).toBe('running')
+    freeze(false)
+    expect(await theatre.run.takeLease(south)).toMatchObject({ round: 0, attempt: 1 })
+  })
+
+  it('ends a run that its owner does not allow, and says by which limit', async () => {
+    theatre.dataset('south').setPolicy({ ...policy, frozen: false, minDatasets: 3 })
+    await theatre.begin({ stages: [stage] })
+    expect(await facts()).toMatchObject({ state: 'budget_exhausted', reason: expect.stringContaining('minDatasets') })
   })
 })

@@ -13,8 +13,8 @@ import { commitObject, StoreError } from '../objects/store.ts'
 import { adapterFile, adapterKey } from './adapter.ts'
 import { describeRun, type RunFacts, type RunState, stateOf } from './answer.ts'
 import { datasetTopic, runTopic } from './bell.ts'
-import { refusalOf, reserve } from './budget.ts'
-import { currentHash, diverged, endEntry, exhausted, leaseAnswer, type Segmented, voidEntry } from './entries.ts'
+import { refusalOf, reserve, reserveRun } from './budget.ts'
+import { currentHash, diverged, endEntry, leaseAnswer, refused, type Segmented, voidEntry } from './entries.ts'
 import { faultCode, RunError } from './error.ts'
 import { RunLog } from './log.ts'
 import type { RunPorts, WorkerCaller } from './ports.ts'
@@ -61,6 +61,8 @@ interface Memory {
   holds: Map<string, Hold>
   /** Between two rounds. */
   offer: Offer | null
+  /** Of an ended run: whether its reservations are returned. */
+  isReleased: boolean
 }
 
 /**
@@ -213,15 +215,18 @@ export class Run {
       const { view, fault } = memory.log
       if (!view) throw new RunError('not_found')
       if (view.end || fault) throw new RunError('run_ended')
-      if (view.paused !== paused) await this.#append(memory, [{ type: paused ? 'pause' : 'resume' }])
+      if ((view.paused !== null) !== paused)
+        await this.#append(memory, [paused ? { type: 'pause', frozen: null } : { type: 'resume' }])
       await this.#settle(memory)
     })
   }
 
   /** The run as its stored log says, or null before its first record. Reading waits for no object store that is slow. */
   async describe(): Promise<RunFacts | null> {
-    const { view, fault, reason } = this.#find()?.log ?? { view: null, fault: null, reason: null }
-    return view && describeRun({ view, fault, reason, traffic: this.#store.traffic() })
+    const memory = this.#find()
+    if (!memory?.log.view) return null
+    const { view, fault, reason } = memory.log
+    return describeRun({ round: this.#facts(memory, view), view, fault, reason, traffic: this.#store.traffic() })
   }
 
   /** Stored segments from the one that holds record `after`, and the newest checkpoint. */
@@ -275,7 +280,7 @@ export class Run {
     const log = RunLog.load(this.#store, this.#ports.objects, newId)
     if (!log) return null
     const trainer = new Trainer(this.#store, this.#ports.objects)
-    const memory: Memory = { log, trainer, reports: new Map(), holds: new Map(), offer: null }
+    const memory: Memory = { log, trainer, reports: new Map(), holds: new Map(), offer: null, isReleased: false }
     this.#readRound(memory)
     this.#memory = memory
     return memory
@@ -318,8 +323,16 @@ export class Run {
     for (let step = this.#due(memory, view); step; step = this.#due(memory, view))
       await this.#perform(memory, view, step)
     this.#ports.setAlarm(memory.log.fault ? null : nextAlarm(this.#facts(memory, view)))
-    if (view.end) memory.trainer.forget()
+    if (view.end) await this.#release(memory, view)
     await this.#announce(memory)
+  }
+
+  /** Returns what an ended run has reserved, before anybody is told of its end: what is told is not looked at again. */
+  async #release(memory: Memory, { id, spec }: RunView): Promise<void> {
+    memory.trainer.forget()
+    if (memory.isReleased) return
+    for (const dataset of spec.datasets) await this.#ports.datasets.release(dataset.id, id)
+    memory.isReleased = true
   }
 
   #due(memory: Memory, view: RunView): Step | null {
@@ -366,8 +379,10 @@ export class Run {
   /** The records that open a round, its charges made; or the record that ends the run because one was refused. */
   async #opening(view: RunView, round: number, hash: string): Promise<Segmented> {
     const { open, charges } = openEntries(view, round)
-    const refusal = await reserve(view, charges, this.#ports.datasets)
-    return refusal ? exhausted(refusal, hash) : { entries: [open, ...charges] }
+    const { datasets } = this.#ports
+    const unreserved = round === 0 ? await reserveRun(view, datasets) : null
+    const refusal = unreserved ?? (await reserve(view, charges, datasets))
+    return refusal ? refused(refusal, hash) : { entries: [open, ...charges] }
   }
 
   async #chargeAgain(memory: Memory, dataset: string): Promise<void> {
@@ -376,8 +391,9 @@ export class Run {
     if (!view?.open || !slot) return
     const charge = nextCharge(view, view.open, slot)
     const refusal = await reserve(view, [charge], this.#ports.datasets)
-    if (refusal && (await this.#canMeetQuorum(memory, view, view.open))) return
-    const next: Segmented = refusal ? exhausted(refusal, currentHash(view)) : { entries: [charge] }
+    // A frozen dataset may be let go again before the round has to end.
+    if (refusal?.frozen !== undefined || (refusal && (await this.#canMeetQuorum(memory, view, view.open)))) return
+    const next: Segmented = refusal ? refused(refusal, currentHash(view)) : { entries: [charge] }
     await this.#append(memory, next.entries, next.reason)
     await this.#settle(memory)
   }

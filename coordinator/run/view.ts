@@ -94,8 +94,8 @@ export interface RunView {
   answered: { readonly lease: string; readonly worker: string; readonly bodyHash: string } | null
   /** Hash of the trained state after the last closed round. */
   stateHash: string | null
-  /** No round is opened until the run is resumed. */
-  paused: boolean
+  /** No round is opened until the run is resumed; `frozen` is the dataset whose owner froze it, if that is why. */
+  paused: { readonly frozen: string | null } | null
   /** What the run was, and since when. */
   readonly history: { state: 'running' | 'paused' | EndRecord['outcome']; time: number }[]
   end: Pick<EndRecord, 'outcome' | 'adapter' | 'stateHash'> | null
@@ -122,7 +122,7 @@ export function viewOfSpec(record: Extract<RunRecord, { type: 'spec' }>): RunVie
     evaluation: null,
     answered: null,
     stateHash: null,
-    paused: false,
+    paused: null,
     history: [{ state: 'running', time }],
     end: null,
   }
@@ -168,7 +168,7 @@ export function foldRecord(view: RunView, record: RunRecord): void {
       return
     case 'pause':
     case 'resume':
-      view.paused = record.type === 'pause'
+      view.paused = record.type === 'pause' ? { frozen: record.frozen } : null
       view.history.push({ state: view.paused ? 'paused' : 'running', time: record.time })
       return
     case 'end':

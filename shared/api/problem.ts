@@ -22,6 +22,11 @@ export const PROBLEMS = {
     title: 'No noise fits that budget; raise epsilon or delta, or lower rounds or sampling rate.',
   },
   dataset_budget_exceeded: { status: 422, title: 'A dataset has not that much budget left; ask for less.' },
+  dataset_frozen: { status: 409, title: 'The owner of a dataset has frozen it; wait, or leave it out.' },
+  policy_refused: {
+    status: 422,
+    title: 'The owner of a dataset does not allow such a run; change what is named, or leave it out.',
+  },
   too_large: { status: 413, title: 'The body is too large.' },
   rate_limited: { status: 429, title: 'Too many requests; wait as Retry-After says.' },
   store_unavailable: {

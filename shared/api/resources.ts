@@ -8,6 +8,29 @@ import { budgetSchema, evaluationSettingsSchema, runSpecSchema } from './spec.ts
 import { taskSchema } from './task.ts'
 
 // --- datasets ---
+/** What the owner of a dataset allows, whatever its budget would pay for. */
+export const policySchema = z
+  .strictObject({
+    frozen: z.boolean().default(false).describe('No charge is made while it is so: runs pause.'),
+    maxEpsilon: z.number().positive().nullable().default(null).describe('Largest epsilon of one run.'),
+    minNoiseMultiplier: z.number().positive().nullable().default(null).describe('Least noise of any stage.'),
+    minDatasets: z
+      .int()
+      .positive()
+      .nullable()
+      .default(null)
+      .describe('Least number of datasets that close a round: the quorum.'),
+    models: z
+      .array(HexHash)
+      .min(1)
+      .max(1000)
+      .nullable()
+      .default(null)
+      .describe('Models that may be trained; null for any.'),
+  })
+  .meta({ id: 'DatasetPolicy' })
+export type DatasetPolicy = z.infer<typeof policySchema>
+
 const countSchema = z
   .strictObject({
     noiseMultiplier: z.number().min(0.1).max(1e6).describe('Standard deviation of the Gaussian noise, in units.'),
@@ -44,6 +67,13 @@ export const datasetSchema = z
         charges: z.int(),
       })
       .describe('Of all charges of all runs.'),
+    reserved: z
+      .strictObject({
+        charges: z.int().describe('What running runs may still charge.'),
+        ofBudget: z.number().describe('What the filter would have come to with them.'),
+      })
+      .describe('What runs have reserved and not charged yet; it returns when they end.'),
+    policy: policySchema,
   })
   .meta({ id: 'Dataset' })
 export type Dataset = z.infer<typeof datasetSchema>
@@ -220,6 +250,7 @@ export const runSchema = z
       .number()
       .nullable()
       .describe('Power of the signal over that of the noise in what was released, mean of the last 16 closed rounds.'),
+    wanted: z.array(Identifier).describe('Datasets of which a worker that asks now would get a lease.'),
     evaluation: z
       .strictObject({ round: z.int().describe('Closed rounds of the model.'), ...evaluationShape })
       .nullable()

@@ -78,7 +78,12 @@ export const runRecordSchema = z.discriminatedUnion('type', [
     answer: z.strictObject({ worker: Identifier, report: maskReportSchema }),
   }),
   /** No round is opened from here on, until a record `resume`. */
-  z.strictObject({ ...head, type: z.literal('pause') }),
+  z.strictObject({
+    ...head,
+    type: z.literal('pause'),
+    /** The dataset whose owner froze it; null where somebody asked for the pause. */
+    frozen: Identifier.nullable(),
+  }),
   z.strictObject({ ...head, type: z.literal('resume') }),
   z.strictObject({
     ...head,

@@ -192,7 +192,7 @@ describe('verifyRun', () => {
 
 describe('a pause', () => {
   const charged = [charge('east'), charge('north'), close()]
-  const pause: RunEntry = { type: 'pause' }
+  const pause: RunEntry = { type: 'pause', frozen: null }
   const resume: RunEntry = { type: 'resume' }
   it.each<[string, RunEntry[], string]>([
     ['between rounds', [pause, resume, open, ...charged], 'verified'],

@@ -38,7 +38,9 @@ export class Client {
         : { body: typeof options.body === 'string' ? options.body : JSON.stringify(options.body) }),
     })
     const text = await response.text()
-    return { status: response.status, body: text === '' ? null : JSON.parse(text), headers: response.headers }
+    const isJson = /[/+]json/.test(response.headers.get('Content-Type') ?? '')
+    const body = text === '' ? null : isJson ? JSON.parse(text) : text
+    return { status: response.status, body, headers: response.headers }
   }
 
   /** A whole answer as text, which ends when the server ends it. */

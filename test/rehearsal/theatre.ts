@@ -146,7 +146,11 @@ export class Theatre {
     const ports: RunPorts = {
       storage: this.stagehand.storage(this.#runStorage),
       objects: this.objects,
-      datasets: { charge: async (id, charge, options) => this.dataset(id).charge(charge, options) },
+      datasets: {
+        charge: async (id, charge, options) => this.dataset(id).charge(charge, options),
+        reserve: async (id, reservation) => this.dataset(id).reserve(reservation),
+        release: async (id, run) => this.dataset(id).release(run),
+      },
       now: () => this.now,
       setAlarm: (at) => {
         this.alarmAt = at
