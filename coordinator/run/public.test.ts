@@ -145,6 +145,18 @@ describe('evaluation on public data', () => {
     )
   })
 
+  it('is not taken for answered where the log may not go on', async () => {
+    await theatre.begin({ stages: [stage], evaluation })
+    const lease = (await theatre.run.takeLease(north))!
+    const report = await theatre.reportFor(north, lease)
+    const next = `runs/${theatre.runId}/log/${String(theatre.log().records.length).padStart(8, '0')}.jsonl`
+    theatre.objects.objects.set(next, new TextEncoder().encode('somebody else'))
+    await expect(theatre.run.report(north, lease.id, report)).rejects.toEqual(code('run_ended'))
+    await expect(theatre.run.report(north, lease.id, report)).rejects.toEqual(code('lease_closed'))
+    expect(await theatre.run.takeLease(south)).toBeNull()
+    expect((await theatre.run.describe())?.state).toBe('failed')
+  })
+
   it('survives a store that takes nothing for a while', async () => {
     await theatre.begin({ stages: [stage], evaluation })
     const lease = (await theatre.run.takeLease(north))!

@@ -1,5 +1,6 @@
 import type { PublicLease, PublicReport } from '../../shared/api/index.ts'
 import { awaitedWork, type PublicWork, type RunEntry } from '../../shared/ledger/index.ts'
+import type { WorkerCaller } from './ports.ts'
 import type { Hold, RunStore } from './store.ts'
 import type { RunView } from './view.ts'
 
@@ -58,6 +59,17 @@ export function publicLease(
   const { size, hash } = view.head
   const shared = { id: hold.lease, run: view.id, specHash: view.specHash, dataset, attempt, expires: hold.expires }
   return { ...work, ...shared, head: { size, hash } }
+}
+
+/** The lease of public work in the hands of a worker; null where it has none, or its time is over. */
+export function heldBy(
+  offer: Offer,
+  view: RunView,
+  { worker, now }: { worker: WorkerCaller; now: number },
+): PublicLease | null {
+  const { hold } = offer
+  if (hold?.worker !== worker.id || !isHeld(offer, now)) return null
+  return publicLease(view, { ...offer, hold }, worker.dataset)
 }
 
 /** Whether a lease is one of those that the work was ever offered under. */

@@ -1,4 +1,4 @@
-import type { Lease, PublicReport, Report, Run as RunAnswer, RunSpec } from '../../shared/api/index.ts'
+import type { Lease, PublicReport, Report, RunSpec } from '../../shared/api/index.ts'
 import {
   awaitedWork,
   canonicalJson,
@@ -20,6 +20,7 @@ import { RunLog } from './log.ts'
 import type { RunPorts, WorkerCaller } from './ports.ts'
 import {
   answerEntry,
+  heldBy,
   isHeld,
   isLeaseFor,
   isPublicLease,
@@ -29,6 +30,7 @@ import {
   readOffer,
   takenBy,
 } from './public.ts'
+import { checkpointsOf, recordsOf, type TimedCheckpoint, type Updates, updatesOf } from './reading.ts'
 import {
   closeRound,
   fitsRound,
@@ -42,8 +44,8 @@ import {
 } from './round.ts'
 import { serialQueue } from './serial.ts'
 import { isSignedBy } from './signature.ts'
-import { type Checkpoint, type Hold, RunStore, type StoredReport, type StoredSegment } from './store.ts'
-import { recordsFrom, Trainer } from './trainer.ts'
+import { type Hold, RunStore, type StoredReport } from './store.ts'
+import { Trainer } from './trainer.ts'
 import type { OpenRound, RunView, Slot } from './view.ts'
 
 /** Closed rounds between two checkpoints, unless the host says otherwise. */
@@ -130,8 +132,8 @@ export class Run {
   async heldLease(worker: WorkerCaller): Promise<Lease | null> {
     return await this.#task(async () => {
       const memory = this.#load()
-      const { offer } = memory
-      if (offer) return this.#heldOffer(memory, offer, worker)
+      const { offer, log } = memory
+      if (offer && log.view) return heldBy(offer, log.view, { worker, now: this.#ports.now() })
       const slot = this.#openSlot(memory, worker.dataset)
       const hold = slot && memory.holds.get(slot.lease)
       if (!slot || slot.lost || hold?.worker !== worker.id || hold.expires <= this.#ports.now()) return null
@@ -144,7 +146,8 @@ export class Run {
     return await this.#task(async () => {
       const memory = this.#load()
       await this.#settle(memory)
-      if (memory.offer) return this.#takeOffer(memory, memory.offer, worker)
+      const { log, offer } = memory
+      if (offer && log.view && !log.fault) return this.#takeOffer(memory, log.view, offer, worker)
       if (this.#openSlot(memory, worker.dataset)?.lost) await this.#chargeAgain(memory, worker.dataset)
       const slot = this.#openSlot(memory, worker.dataset)
       if (!slot || slot.lost) return null
@@ -229,31 +232,20 @@ export class Run {
     return describeRun({ round: this.#facts(memory, view), view, fault, reason, traffic: this.#store.traffic() })
   }
 
-  /** Stored segments from the one that holds record `after`, and the newest checkpoint. */
-  async updates(
-    after: number,
-  ): Promise<{ head: RunAnswer['head']; segments: StoredSegment[]; checkpoint: Checkpoint | null }> {
-    const { view } = this.#load().log
-    if (!view) throw new RunError('not_found')
-    const { size, hash } = view.head
-    const segments = after < size ? this.#store.segmentsFrom(after) : []
-    return { head: { size, hash }, segments, checkpoint: this.#store.checkpoints(1)[0] ?? null }
+  /** Stored segments from the one that holds record `after`, and the newest checkpoint. @throws RunError `not_found` */
+  async updates(after: number): Promise<Updates> {
+    return updatesOf(this.#store, this.#load().log, after)
   }
 
-  /** Records of the stored log from a seq on, at most so many, and whether more can come beside those that are stored. */
-  async records(from: number, most = Number.MAX_SAFE_INTEGER): Promise<{ records: RunRecord[]; ended: boolean }> {
-    const { view, fault } = this.#load().log
-    const records = view && from < view.head.size ? [...firstOf(recordsFrom(this.#store, from), most)] : []
-    return { records, ended: fault !== null || (view?.end ?? null) !== null }
+  /** Records of the stored log from a seq on, and whether more can come. */
+  async records(from: number): Promise<{ records: RunRecord[]; ended: boolean }> {
+    return recordsOf(this.#store, this.#load().log, from)
   }
 
-  /** Stored checkpoints, newest first, each with the time of the last record in it. */
-  async checkpoints(most: number): Promise<(Checkpoint & { readonly time: number })[]> {
+  /** Stored checkpoints, newest first. */
+  async checkpoints(most: number): Promise<TimedCheckpoint[]> {
     this.#load()
-    return this.#store.checkpoints(most).map((checkpoint) => {
-      const [last] = firstOf(recordsFrom(this.#store, checkpoint.size - 1), 1)
-      return { ...checkpoint, time: last?.time ?? 0 }
-    })
+    return checkpointsOf(this.#store, most)
   }
 
   /** Runs a task alone. A fault of the database leaves its outcome unknown: memory is dropped and read again. */
@@ -480,18 +472,11 @@ export class Run {
     return hold
   }
 
-  /** Public work in the hands of a worker. */
-  #heldOffer({ log }: Memory, offer: Offer, worker: WorkerCaller): Lease | null {
-    const { hold } = offer
-    if (hold?.worker !== worker.id || !isHeld(offer, this.#ports.now())) return null
-    return publicLease(log.view!, { ...offer, hold }, worker.dataset)
-  }
-
   /** Hands public work to a worker of the run, unless another one has it. */
-  #takeOffer(memory: Memory, offer: Offer, worker: WorkerCaller): Lease | null {
-    const view = memory.log.view!
+  #takeOffer(memory: Memory, view: RunView, offer: Offer, worker: WorkerCaller): Lease | null {
     if (!view.accounts.has(worker.dataset)) return null
-    if (isHeld(offer, this.#ports.now())) return this.#heldOffer(memory, offer, worker)
+    const now = this.#ports.now()
+    if (isHeld(offer, now)) return heldBy(offer, view, { worker, now })
     const taken = takenBy(offer, view, { worker: worker.id, expires: this.#expiry(view) })
     this.#store.hold(taken.hold)
     memory.offer = taken
@@ -508,13 +493,15 @@ export class Run {
     await this.#flush(memory)
     if (view.answered?.lease === lease)
       return sameReport(view.answered, { bodyHash: hashOf(report), worker: worker.id })
-    const { offer } = memory
-    if (!offer || !isLeaseFor(view, offer, lease))
+    const { offer, log } = memory
+    if (!offer || log.fault || !isLeaseFor(view, offer, lease))
       throw new RunError(isPublicLease(view, lease) ? 'lease_closed' : 'not_found')
     if (this.#store.holdOf(lease)?.worker !== worker.id) throw new RunError('forbidden')
     if (!isAnswer(view.resolved, { work: offer.work, stateHash: currentHash(view) }, report))
       throw new RunError('bad_report')
     await this.#append(memory, [answerEntry(worker.id, report)])
+    // A log that may not go on took nothing.
+    if (memory.log.fault) throw new RunError('run_ended')
   }
 
   #expiry({ spec }: RunView): number {
@@ -525,14 +512,6 @@ export class Run {
     if (error instanceof RunError) return
     this.#ports.onFault(this.#memory?.log.id ?? 'unknown', faultCode(error))
     this.#ports.setAlarm(this.#ports.now() + RETRY_MS)
-  }
-}
-
-function* firstOf<T>(items: Iterable<T>, most: number): Generator<T> {
-  let count = 0
-  for (const item of items) {
-    if (count++ >= most) return
-    yield item
   }
 }
 

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { coordinator } from './coordinator.ts'
 import { engine } from './engine.ts'
 import { kernels } from './kernels.ts'
 import { privacy } from './privacy.ts'
@@ -23,9 +24,10 @@ const OPTIONS = {
   help: { type: 'boolean', default: false },
 } as const
 
-const HELP = `Usage: npm run bench -- [convergence|engine|kernels|privacy|quantised|utility ...] [options]
+const HELP = `Usage: npm run bench -- [convergence|coordinator|engine|kernels|privacy|quantised|utility ...] [options]
 
   convergence error on a quadratic after many rounds, by K and by sigma (--out: SVG plot)
+  coordinator durable reports a second, the overhead of a round, and memory of waiting workers, on one Node process
   engine      a round's forwards as a ratio to plain inference of the same sequences, in every space; peak memory; PyTorch,
               where $SOTTO_PYTHON or python3 has torch and onnx
   kernels     directions, perturbation and update in WASM SIMD and plain TypeScript, nanoseconds a weight
@@ -37,7 +39,7 @@ const HELP = `Usage: npm run bench -- [convergence|engine|kernels|privacy|quanti
   --seeds N          seeds of utility (default 3)
   --model DIR        quantised: folder with several variants under onnx/; utility: what test/models/export-sentences.py wrote
   --text FILE        texts, one a line
-  --json             engine: one JSON document as the last line
+  --json             coordinator, engine: one JSON document as the last line
 
 Of utility with --model:
   --data DIR         folder of the tasks: NAME/train.tsv and so on, text, tab, label
@@ -76,6 +78,7 @@ async function utility(values: Values): Promise<void> {
 
 const BENCHES: Readonly<Record<string, (values: Values) => Promise<unknown>>> = {
   convergence,
+  coordinator,
   engine,
   kernels: async () => kernels(),
   privacy,

@@ -1,0 +1,207 @@
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { Agent, request as httpRequest } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { freePort } from '../../demo/processes.ts'
+import type { RunSpec } from '../../shared/api/index.ts'
+import {
+  advance,
+  coefficients,
+  type ReplayPoint,
+  replayStart,
+  reportLength,
+  stateHash,
+  totalRounds,
+} from '../../shared/zo/index.ts'
+import { Client } from '../rehearsal/client.ts'
+import { manifestOf, SMALL_FILES, smallRequest } from '../rehearsal/request.ts'
+import { FakeWorker, setStage } from '../rehearsal/worker.ts'
+import { median } from './median.ts'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+/** One coordinator on Node in a process of its own, over a folder; the load comes from this process, on the same machine. */
+async function startCoordinator() {
+  const folder = mkdtempSync(join(tmpdir(), 'sotto-bench-'))
+  const token = `sotto_${randomBytes(32).toString('base64url')}`
+  const port = await freePort()
+  const args = [
+    '--disable-warning=ExperimentalWarning',
+    'coordinator/hosts/node.ts',
+    '--data',
+    folder,
+    '--port',
+    String(port),
+  ]
+  const child = spawn(process.execPath, args, {
+    cwd: ROOT,
+    env: { ...process.env, SOTTO_ADMIN_TOKEN: token },
+    stdio: 'ignore',
+  })
+  const url = `http://127.0.0.1:${port}`
+  for (let tries = 0; ; tries++) {
+    const isUp = await fetch(`${url}/healthz`).then(
+      ({ ok }) => ok,
+      () => false,
+    )
+    if (isUp) break
+    if (tries > 200) throw new Error('the coordinator did not start')
+    await sleep(50)
+  }
+  return {
+    url,
+    admin: new Client(url, token),
+    /** Bytes of memory that the process has now. */
+    resident: () => 1024 * Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]),
+    close: async () => {
+      child.kill('SIGKILL')
+      await new Promise((resolve) => child.once('exit', resolve))
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+interface Load {
+  readonly datasets: number
+  readonly rounds: number
+}
+
+/** A run whose workers answer at once. @returns reports, seconds, and milliseconds from the open to the close of each round. */
+async function instantRun({ datasets, rounds }: Load) {
+  const coordinator = await startCoordinator()
+  try {
+    const { admin } = coordinator
+    const ids = Array.from({ length: datasets }, (_, n) => `site-${String(n).padStart(3, '0')}`)
+    const model = await setStage(admin, {
+      datasets: ids.map((id) => ({ id, epsilon: 100 })),
+      files: SMALL_FILES,
+      manifest: manifestOf(SMALL_FILES),
+    })
+    const stage = { rounds, learningRate: 0.1, radius: 0.01, directions: 16, clip: 1, samplingRate: 0.05 }
+    const workers = await Promise.all(ids.map((id) => FakeWorker.enrol(admin, id)))
+    const { body: run } = await admin.post('/v1/runs', { ...smallRequest({ model, datasets: ids }), stages: [stage] })
+    const replayed = new SameReports(run.spec)
+    const started = performance.now()
+    await Promise.all(workers.map((worker) => answerAll(worker, replayed)))
+    const seconds = (performance.now() - started) / 1000
+    const text = await admin.text(`/v1/runs/${run.id}/events`)
+    return { reports: datasets * rounds, seconds, roundMs: roundTimes(text) }
+  } finally {
+    await coordinator.close()
+  }
+}
+
+/** Every worker reports the same integers in every round, so that what they replay is known without reading the log. */
+class SameReports {
+  readonly integers: number[]
+  readonly #spec: RunSpec
+  #point: ReplayPoint
+  readonly #hashes: string[] = []
+
+  constructor(spec: RunSpec) {
+    this.#spec = spec
+    this.#point = replayStart(spec)
+    this.integers = Array(reportLength(spec.stages[0]!)).fill(7)
+  }
+
+  get rounds(): number {
+    return totalRounds(this.#spec.stages)
+  }
+
+  /** Hash of the state that a round is evaluated at. */
+  hashAt(round: number): string {
+    while (this.#hashes.length <= round) {
+      this.#hashes.push(stateHash(this.#point.state))
+      const reports = this.#spec.datasets.map(({ units }) => ({ units, integers: this.integers }))
+      const next = { round: this.#point.nextRound, coefficients: coefficients(reports, this.#spec.stages[0]!) }
+      this.#point = advance(this.#spec, this.#point, next)
+    }
+    return this.#hashes[round]!
+  }
+}
+
+/** Leases and reports for every round. */
+async function answerAll(worker: FakeWorker, replayed: SameReports): Promise<void> {
+  for (let round = 0; round < replayed.rounds; ) {
+    const lease = await worker.lease(20)
+    if (lease?.kind !== 'round') continue
+    const { id, run, specHash, dataset } = lease
+    const names = { run, specHash, lease: id, dataset, round: lease.round, stateHash: replayed.hashAt(lease.round) }
+    const { status } = await worker.put(
+      await worker.signer.sign({ kind: 'round', ...names, integers: replayed.integers }),
+    )
+    if (status !== 200) throw new Error(`a report was answered by ${status}`)
+    round = lease.round + 1
+  }
+}
+
+/** From the time in a round's opening record to that in its closing one. */
+function roundTimes(events: string): number[] {
+  const opened = new Map<number, number>()
+  const times: number[] = []
+  for (const line of events.split('\n').filter((each) => each.startsWith('data: '))) {
+    const { type, round, time } = JSON.parse(line.slice('data: '.length))
+    if (type === 'round.opened') opened.set(round, time)
+    if (type === 'round.closed') times.push(time - opened.get(round)!)
+  }
+  return times
+}
+
+/** Opens long polls that find nothing. @returns how many wait at once, and the memory that the coordinator has more by then. */
+async function waitingPolls(wanted: number): Promise<{ waiting: number; bytes: number }> {
+  const coordinator = await startCoordinator()
+  const agent = new Agent({ keepAlive: true, maxSockets: wanted })
+  const open: { destroy(): void }[] = []
+  try {
+    const { admin, url } = coordinator
+    await admin.post('/v1/datasets', { id: 'north', units: 1000, budget: { epsilon: 4, delta: 1e-5 } })
+    const { body } = await admin.post('/v1/workers', { dataset: 'north' })
+    const before = coordinator.resident()
+    let failed = 0
+    const poll = () => {
+      const sent = httpRequest(`${url}/v1/leases`, {
+        agent,
+        method: 'POST',
+        headers: { authorization: `Bearer ${body.token}`, 'content-type': 'application/json' },
+      })
+      sent.on('error', () => failed++)
+      sent.on('response', () => failed++)
+      sent.end('{"waitSeconds":60}')
+      open.push(sent)
+    }
+    const BATCH = 200
+    for (let sent = 0; sent < wanted; sent += BATCH) {
+      for (let n = 0; n < BATCH; n++) poll()
+      await sleep(50)
+    }
+    await sleep(2000)
+    return { waiting: wanted - failed, bytes: coordinator.resident() - before }
+  } finally {
+    for (const sent of open) sent.destroy()
+    agent.destroy()
+    await coordinator.close()
+  }
+}
+
+/** What one coordinator on Node bears: durable reports, the overhead of a round, waiting workers. */
+export async function coordinator({ json }: { json: boolean }): Promise<void> {
+  const wide = await instantRun({ datasets: 64, rounds: 30 })
+  const narrow = await instantRun({ datasets: 8, rounds: 100 })
+  const { waiting, bytes } = await waitingPolls(10_000)
+  const figures = {
+    reportsPerSecond: Number((wide.reports / wide.seconds).toPrecision(3)),
+    roundMsP50With64: median(wide.roundMs),
+    roundOverheadMsP50: median(narrow.roundMs),
+    longPolls: waiting,
+    longPollMebibytes: Math.round(bytes / 2 ** 20),
+  }
+  console.log(`64 datasets, workers that answer at once: ${figures.reportsPerSecond} durable reports a second`)
+  console.log(`  a round from open to close, median: ${figures.roundMsP50With64} ms`)
+  console.log(`8 datasets: a round from open to close, median: ${figures.roundOverheadMsP50} ms`)
+  console.log(`${waiting} long polls wait at once, in ${figures.longPollMebibytes} MiB beside what the process had`)
+  if (json) console.log(JSON.stringify(figures))
+}
