@@ -104,6 +104,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
 /** A device that is lost again and again is broken. */
 const MOST_LOSSES = 5
 const LOSS_WAIT_MS = 250
+/** Pause after an answer that nobody wanted. */
+const DROP_WAIT_MS = 1000
 /** The engine is gone, and another may work: a device, or a thread that broke down. */
 const LOSSES: ReadonlySet<string> = new Set(['device_lost', 'thread_lost'])
 
@@ -136,6 +138,8 @@ async function answerPublicly(options: WorkerOptions, desk: Desk, lease: PublicL
   const outcome = await persistently(options, () => coordinator.report(lease.id, body))
   const event = outcome === 'dropped' ? outcome : ({ evaluation: 'evaluated', mask: 'masked' } as const)[lease.kind]
   options.log({ event, dataset: options.dataset.id, run: lease.run, round: lease.round })
+  // Offered again at once, it would be dropped again.
+  if (outcome === 'dropped') await sleep(DROP_WAIT_MS, undefined, { signal: options.signal })
 }
 
 /** @returns null where the device was lost: the engine is closed, and the work is asked for anew. */
