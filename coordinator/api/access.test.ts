@@ -61,6 +61,7 @@ describe.each(PLACES)('on %s', (on) => {
     ['POST', '/v1/runs/{other}/pause', ['admin', 'operator']],
     ['POST', '/v1/runs/{other}/resume', ['admin', 'operator']],
     ['GET', '/v1/runs/{other}/events', ['admin', 'operator', 'auditor']],
+    ['GET', '/v1/runs/{run}/checkpoints', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
     ['GET', '/v1/runs/{run}/updates', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
     ['GET', '/metrics', ['admin', 'operator', 'auditor']],
     ['POST', '/v1/fine_tuning/jobs', ['admin', 'operator']],

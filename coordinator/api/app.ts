@@ -12,7 +12,7 @@ import { leaseRoutes } from './leases.ts'
 import { metricRoutes } from './metrics.ts'
 import { modelRoutes } from './models.ts'
 import { type Api, type Env, newApi } from './route.ts'
-import { runRoutes, updateRoutes } from './runs.ts'
+import { checkpointRoutes, runRoutes, updateRoutes } from './runs.ts'
 import type { Services } from './services.ts'
 
 /** The largest bodies are manifests of 1,000 files and spaces of 2,000 sites, each below 700 KB. */
@@ -35,6 +35,7 @@ export function makeApp(services: Services): Api {
     launchRoutes,
     runRoutes,
     updateRoutes,
+    checkpointRoutes,
     eventRoutes,
     fineTuningRoutes,
     metricRoutes,

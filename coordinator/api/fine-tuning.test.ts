@@ -1,6 +1,7 @@
 import OpenAI, { BadRequestError, ConflictError, NotFoundError, PermissionDeniedError } from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { problemSchema } from '../../shared/api/index.ts'
+import { hashHex } from '../../shared/ledger/index.ts'
 import { reportLength, stageOf } from '../../shared/zo/index.ts'
 import { Hosts, PLACES, type StagedHost } from '../../test/rehearsal/host.ts'
 import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
@@ -55,6 +56,12 @@ describe.each(PLACES)('the OpenAI client on %s', (on) => {
     for await (const checkpoint of client.fineTuning.jobs.checkpoints.list(created.id, { limit: 1 }))
       checkpoints.push(checkpoint)
     expect(checkpoints.map(({ step_number }) => step_number)).toEqual([4, 2])
+    const { body: page } = await stage.admin.get(`/v1/runs/${created.id}/checkpoints?limit=1`)
+    expect([page.items.map((each: { round: number }) => each.round), page.next]).toEqual([[4], '4'])
+    const { body: older } = await stage.admin.get(`/v1/runs/${created.id}/checkpoints?limit=1&cursor=${page.next}`)
+    expect([older.items.map((each: { round: number }) => each.round), older.next]).toEqual([[2], null])
+    const bytes = new Uint8Array(await (await fetch(page.items[0].url)).arrayBuffer())
+    expect(hashHex(bytes)).toBe(page.items[0].sha256)
     expect(checkpoints[0]?.fine_tuned_model_checkpoint).toMatch(new RegExp(`^runs/${created.id}/checkpoints/4-`))
   })
 

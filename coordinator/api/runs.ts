@@ -1,5 +1,14 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { pageOf, type Run as RunAnswer, runSchema, runSummarySchema, updatesSchema } from '../../shared/api/index.ts'
+import {
+  checkpointSchema,
+  Identifier,
+  pageOf,
+  type Run as RunAnswer,
+  runSchema,
+  runStateSchema,
+  runSummarySchema,
+  updatesSchema,
+} from '../../shared/api/index.ts'
 import { segmentKey } from '../../shared/ledger/index.ts'
 import { checkpointKey, type RunFacts } from '../run/index.ts'
 import { ApiError } from './fault.ts'
@@ -34,7 +43,7 @@ export function runRoutes(services: Services): Api {
   const list = createRoute({
     method: 'get',
     path: '/v1/runs',
-    summary: 'List runs, newest first',
+    summary: 'List runs, newest first; of one state or dataset where it is named',
     security,
     middleware: allow(services, 'admin', 'operator', 'auditor'),
     request: {
@@ -43,6 +52,8 @@ export function runRoutes(services: Services): Api {
           .string()
           .regex(/^\d{1,15}$/)
           .optional(),
+        state: runStateSchema.optional(),
+        dataset: Identifier.optional().describe('Those that read it.'),
       }),
     },
     responses: { 200: json(pageOf(runSummarySchema), 'A page.'), ...problems },
@@ -86,8 +97,8 @@ export function runRoutes(services: Services): Api {
   }
   return newApi()
     .openapi(list, async (c) => {
-      const { cursor, limit } = c.req.valid('query')
-      return c.json(await services.directory.listRuns({ cursor, limit }), 200)
+      const { cursor, ...wanted } = c.req.valid('query')
+      return c.json(await services.directory.listRuns({ cursor, ...wanted }), 200)
     })
     .openapi(get, async (c) => {
       const { facts } = await findRun(services, c, c.req.valid('param').id)
@@ -102,6 +113,48 @@ export function runRoutes(services: Services): Api {
     .openapi(resume, async (c) => {
       return c.json(await changed(c, c.req.valid('param').id, (run) => run.setPaused(false)), 200)
     })
+}
+
+/** Checkpoints that a run is looked through for: of a million rounds it has 20,000. */
+const CHECKPOINTS_MOST = 20_000
+
+/** Stored states of a run. */
+export function checkpointRoutes(services: Services): Api {
+  const checkpoints = createRoute({
+    method: 'get',
+    path: '/v1/runs/{id}/checkpoints',
+    summary: 'Stored trained states of a run, newest first: a cache of what its log leads to',
+    security,
+    middleware: allow(services, 'admin', 'operator', 'auditor', 'worker'),
+    request: {
+      params: idParam,
+      query: pageQuery.extend({
+        cursor: z
+          .string()
+          .regex(/^\d{1,9}$/)
+          .optional(),
+      }),
+    },
+    responses: { 200: json(pageOf(checkpointSchema), 'A page.'), ...problems },
+  })
+  return newApi().openapi(checkpoints, async (c) => {
+    const { id } = c.req.valid('param')
+    const { cursor, limit } = c.req.valid('query')
+    const { run } = await findRun(services, c, id)
+    const all = await run.checkpoints(CHECKPOINTS_MOST)
+    const older = cursor === undefined ? all : all.filter(({ rounds }) => rounds < Number(cursor))
+    const items = await Promise.all(
+      older.slice(0, limit).map(async (each) => ({
+        round: each.rounds,
+        size: each.size,
+        sha256: each.sha256,
+        time: each.time,
+        url: await services.objects.signedGet(checkpointKey(id, each), DOWNLOAD_SECONDS),
+      })),
+    )
+    const last = items.at(-1)
+    return c.json({ items, next: older.length > limit && last ? String(last.round) : null }, 200)
+  })
 }
 
 /** The log of a run, for those who replay it. */

@@ -138,4 +138,26 @@ describe('runs', () => {
       { id: 'run-1', state: 'completed', created: 1 },
     ])
   })
+
+  it('are listed by state and by dataset, in pages', () => {
+    const all = ['run-1', 'run-2', 'run-3', 'run-4']
+    for (const [at, id] of all.entries()) {
+      const datasets = at % 2 ? ['north', 'south'] : ['north']
+      directory.draftRun({ id, model: 'a'.repeat(64), datasets, created: at })
+      directory.noteRun(id, 'running')
+    }
+    directory.noteRun('run-2', 'paused')
+    directory.noteRun('run-3', 'completed')
+    const listed = (more: object) =>
+      directory.listRuns({ cursor: undefined, limit: 9, ...more }).items.map(({ id, state }) => `${id} ${state}`)
+    expect(listed({})).toEqual(['run-4 running', 'run-3 completed', 'run-2 paused', 'run-1 running'])
+    expect(listed({ state: 'running' })).toEqual(['run-4 running', 'run-1 running'])
+    expect(listed({ state: 'paused' })).toEqual(['run-2 paused'])
+    expect(listed({ dataset: 'south' })).toEqual(['run-4 running', 'run-2 paused'])
+    expect(listed({ dataset: 'south', state: 'running' })).toEqual(['run-4 running'])
+    expect(listed({ dataset: 'nowhere' })).toEqual([])
+    const { next } = directory.listRuns({ cursor: undefined, limit: 1, state: 'running' })
+    expect(listed({ cursor: next, state: 'running' })).toEqual(['run-1 running'])
+    expect(directory.runningRuns('south'), 'a paused one too').toEqual(['run-2', 'run-4'])
+  })
 })

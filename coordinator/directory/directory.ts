@@ -29,6 +29,12 @@ export interface PageRequest {
   readonly limit: number
 }
 
+/** Which runs are listed: of one state, or those that read one dataset. */
+export interface RunFilter {
+  readonly state?: RunState | undefined
+  readonly dataset?: string | undefined
+}
+
 /** Writes `lastSeen` at most this often for one worker. */
 const SEEN_EVERY_MS = 1000
 
@@ -243,13 +249,35 @@ export class Directory {
     })
   }
 
-  listRuns({ cursor, limit }: PageRequest): Page<{ id: string; state: RunState; created: number }> {
+  /** Newest first; of one state, or those that read one dataset, where these are named. */
+  listRuns({ cursor, limit, state, dataset }: PageRequest & RunFilter): Page<{
+    id: string
+    state: RunState
+    created: number
+  }> {
     const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor)
+    const isPaused = state === 'paused'
+    const ofState = state && and(eq(schema.run.state, isPaused ? 'running' : state), eq(schema.run.paused, isPaused))
     const rows = this.#database.transact((db) =>
       db
         .select()
         .from(schema.run)
-        .where(and(lt(schema.run.number, before), inArray(schema.run.state, STATES)))
+        .where(
+          and(
+            lt(schema.run.number, before),
+            inArray(schema.run.state, STATES),
+            ofState,
+            dataset === undefined
+              ? undefined
+              : inArray(
+                  schema.run.id,
+                  db
+                    .select({ id: schema.runDataset.run })
+                    .from(schema.runDataset)
+                    .where(eq(schema.runDataset.dataset, dataset)),
+                ),
+          ),
+        )
         .orderBy(desc(schema.run.number))
         .limit(limit + 1)
         .all(),

@@ -281,18 +281,23 @@ export function pageOf<T extends z.ZodType>(item: T) {
   return z.strictObject({ items: z.array(item), next: z.string().nullable() })
 }
 
+const checkpointShape = {
+  round: z.int().describe('First round not in it.'),
+  size: z.int(),
+  sha256: HexHash,
+  url: z.string(),
+}
+export const checkpointSchema = z
+  .strictObject({ ...checkpointShape, time: z.int().describe('Of its last record, milliseconds since 1970.') })
+  .meta({ id: 'Checkpoint' })
+
 /** Segments of the run's log, for catching up; each continues the one before. */
 export const updatesSchema = z
   .strictObject({
     head: z.strictObject({ size: z.int(), hash: HexHash }),
     segments: z.array(z.strictObject({ first: z.int(), url: z.string() })).max(1000),
     checkpoint: z
-      .strictObject({
-        round: z.int().describe('First round not in it.'),
-        size: z.int(),
-        sha256: HexHash,
-        url: z.string(),
-      })
+      .strictObject(checkpointShape)
       .nullable()
       .describe('Newest stored trained state: a cache, named by its hash.'),
   })

@@ -52,7 +52,7 @@ describe('npm run demo', () => {
       const demo = startProcess('demo/main.ts', ['--dir', folder, '--no-comparison', '--coordinator', 'workers'])
       await waitUntil('some rounds', () => rounds.test(demo.output()), 120)
       demo.child.kill('SIGINT')
-      expect(await demo.exited).toBe(130)
+      expect(await demo.exited, demo.output()).toBe(130)
       expect(processesOf(folder)).toEqual([])
       return demo.output()
     }
