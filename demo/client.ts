@@ -22,6 +22,19 @@ const RECONNECT_MS = 500
 /** What the demo asks of the public API, with the admin's token. */
 export type Client = ReturnType<typeof connect>
 
+/** What the coordinator answered in the place of what was asked. */
+class Refusal extends Error {
+  readonly status: number
+  constructor(status: number, words: string) {
+    super(words)
+    this.status = status
+  }
+}
+
+/** Whether it is worth asking again: nobody was there, or the coordinator said that it will pass. */
+const passes = (error: unknown): boolean =>
+  error instanceof TypeError || (error instanceof Refusal && (error.status === 429 || error.status === 503))
+
 export function connect(base: string, token: string, signal: AbortSignal) {
   const call = async (
     method: string,
@@ -41,7 +54,8 @@ export function connect(base: string, token: string, signal: AbortSignal) {
     })
     if (response.ok) return response
     const problem = problemSchema.safeParse(await response.json().catch(() => null))
-    throw new Error(
+    throw new Refusal(
+      response.status,
       `${method} ${path}: ${response.status} ${problem.data?.code ?? ''} ${problem.data?.detail ?? ''}`.trim(),
     )
   }
@@ -94,7 +108,7 @@ export function connect(base: string, token: string, signal: AbortSignal) {
             if (event.type === 'run.ended') return
           }
         } catch (error) {
-          if (signal.aborted || !(error instanceof TypeError)) throw error
+          if (signal.aborted || !passes(error)) throw error
         }
         await sleep(RECONNECT_MS, undefined, { signal })
       }
