@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { RunRequest } from '../../shared/api/index.ts'
 import { verifyRun } from '../../shared/ledger/index.ts'
 import { auditLog } from '../../test/rehearsal/audit.ts'
-import { type Player, Theatre } from '../../test/rehearsal/theatre.ts'
+import { type Player, type Theatre, twoSites } from '../../test/rehearsal/theatre.ts'
 import { EventFold } from './events.ts'
 
 const stage = { rounds: 2, learningRate: 0.1, radius: 0.01, directions: 2, clip: 1, samplingRate: 0.1 }
@@ -27,11 +27,7 @@ let north: Player
 let south: Player
 
 beforeEach(async () => {
-  theatre = new Theatre()
-  await theatre.addDataset('north')
-  await theatre.addDataset('south')
-  north = await theatre.player('w-north', 'north')
-  south = await theatre.player('w-south', 'south')
+  ;({ theatre, north, south } = await twoSites())
 })
 
 const types = () => theatre.types().filter((type) => type !== 'charge')

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { verifyRun } from '../../shared/ledger/index.ts'
 import { auditLog } from '../../test/rehearsal/audit.ts'
-import { type Player, Theatre } from '../../test/rehearsal/theatre.ts'
+import { type Player, Theatre, twoSites } from '../../test/rehearsal/theatre.ts'
 
 const stage = { rounds: 4, learningRate: 0.1, radius: 0.01, directions: 2, clip: 1, samplingRate: 0.1 }
 const code = (value: string) => expect.objectContaining({ code: value })
@@ -11,11 +11,7 @@ let north: Player
 let south: Player
 
 beforeEach(async () => {
-  theatre = new Theatre()
-  await theatre.addDataset('north')
-  await theatre.addDataset('south')
-  north = await theatre.player('w-north', 'north')
-  south = await theatre.player('w-south', 'south')
+  ;({ theatre, north, south } = await twoSites())
 })
 
 const charges = (dataset: string) => theatre.dataset(dataset).describe()?.spent.charges

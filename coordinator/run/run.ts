@@ -195,12 +195,9 @@ export class Run {
   async cancel(): Promise<void> {
     await this.#task(async () => {
       const memory = this.#load()
-      await memory.log.inspect()
-      await this.#flush(memory)
-      const { view, fault } = memory.log
-      if (!view) throw new RunError('not_found')
+      const view = await this.#stored(memory)
       if (view.end?.outcome === 'cancelled') return
-      if (view.end || fault) throw new RunError('run_ended')
+      if (view.end || memory.log.fault) throw new RunError('run_ended')
       await this.#append(memory, [endEntry(view, 'cancelled')])
       await this.#settle(memory)
     })
@@ -213,11 +210,8 @@ export class Run {
   async setPaused(paused: boolean): Promise<void> {
     await this.#task(async () => {
       const memory = this.#load()
-      await memory.log.inspect()
-      await this.#flush(memory)
-      const { view, fault } = memory.log
-      if (!view) throw new RunError('not_found')
-      if (view.end || fault) throw new RunError('run_ended')
+      const view = await this.#stored(memory)
+      if (view.end || memory.log.fault) throw new RunError('run_ended')
       if ((view.paused !== null) !== paused)
         await this.#append(memory, [paused ? { type: 'pause', frozen: null } : { type: 'resume' }])
       await this.#settle(memory)
@@ -246,6 +240,14 @@ export class Run {
   async checkpoints(most: number): Promise<TimedCheckpoint[]> {
     this.#load()
     return checkpointsOf(this.#store, most)
+  }
+
+  /** The view of a log that was compared with the bucket, all that is staged stored. @throws RunError `not_found`; StoreError */
+  async #stored(memory: Memory): Promise<RunView> {
+    await memory.log.inspect()
+    await this.#flush(memory)
+    if (!memory.log.view) throw new RunError('not_found')
+    return memory.log.view
   }
 
   /** Runs a task alone. A fault of the database leaves its outcome unknown: memory is dropped and read again. */

@@ -216,3 +216,11 @@ export class Theatre {
     return this.log().records.map((record) => record.type)
   }
 }
+
+/** A theatre with two datasets, and a worker of each. */
+export async function twoSites(): Promise<{ theatre: Theatre; north: Player; south: Player }> {
+  const theatre = new Theatre()
+  await theatre.addDataset('north')
+  await theatre.addDataset('south')
+  return { theatre, north: await theatre.player('w-north', 'north'), south: await theatre.player('w-south', 'south') }
+}
