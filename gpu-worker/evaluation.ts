@@ -1,7 +1,8 @@
 import { type Evaluation, MAX_INTEGER, type RunSpec, type Task } from '../shared/api/index.ts'
-import { type DataLine, lineFor, readUnits } from './data/index.ts'
-import { type EncodedRecord, type Engine, EngineError, isLineFault } from './engine/index.ts'
+import { lineFor, readUnits } from './data/index.ts'
+import { type EncodedRecord, type Engine, EngineError } from './engine/index.ts'
 import { filesByHash } from './named-files.ts'
+import { fitting } from './site-rows.ts'
 
 /** Where public data lie in the folder of a model. */
 export const EVALUATION = 'evaluation'
@@ -27,18 +28,10 @@ export async function publicRecords(
       `no file under ${EVALUATION}/ of the model has the hash that the run names`,
     )
   const units = await readUnits(file.path, { unit: 'record', labels: null })
-  return units.flat().flatMap((line) => encoded(engine, task, line) ?? [])
-}
-
-function encoded(engine: Pick<Engine, 'encode'>, task: Task, data: DataLine): EncodedRecord | null {
-  const line = lineFor(task, data)
-  if (!line) return null
-  try {
-    return engine.encode(line)
-  } catch (error) {
-    if (isLineFault(error)) return null
-    throw error
-  }
+  return units.flat().flatMap((data) => {
+    const line = lineFor(task, data)
+    return fitting(() => line && engine.encode(line)) ?? []
+  })
 }
 
 /** What the model says of public records: how many labels it finds, and its mean loss. */

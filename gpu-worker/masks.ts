@@ -1,14 +1,6 @@
 import type { MaskReport, RunSpec } from '../shared/api/index.ts'
-import {
-  keptFactors,
-  keptIndices,
-  MaskError,
-  type PrunedSpace,
-  type Space,
-  spaceOfStage,
-  wantsMask,
-} from '../shared/zo/index.ts'
-import { EngineError, type FinishedStage, type PrunedModel, pruneModel, type Slopes } from './engine/index.ts'
+import { type Space, spaceOfStage, wantsMask } from '../shared/zo/index.ts'
+import { EngineError, type FinishedStage, keptOf, type PrunedModel, pruneModel, type Slopes } from './engine/index.ts'
 import { filesByHash } from './named-files.ts'
 
 /** Where the masks of a model lie in its folder: files of the model like any other, named by the hash of what they hold. */
@@ -35,20 +27,10 @@ export function maskedSpaces(spec: RunSpec, modelDir: string, made: Masks, count
     const mask = made.get(space.mask) ?? files.get(space.mask)?.bytes
     if (!mask)
       throw new EngineError('wrong_mask', `no file under ${MASKS}/ of the model has the hash that the space names`)
-    requireFit(space, mask)
+    // All are looked through when a run is opened: a later stage must not end it.
+    keptOf(space, mask)
     return { space, mask }
   })
-}
-
-/** All masks are looked through when a run is opened: a later stage must not end it. @throws EngineError `wrong_mask` */
-function requireFit(space: PrunedSpace, mask: Uint8Array): void {
-  try {
-    keptIndices(mask, space)
-    keptFactors(mask, space)
-  } catch (cause) {
-    if (cause instanceof MaskError) throw new EngineError('wrong_mask', cause.message, { cause })
-    throw cause
-  }
 }
 
 function masked(spec: RunSpec): number {

@@ -1,11 +1,11 @@
 import type { RunSpec } from '../shared/api/index.ts'
 import { groupCount, type Perturbation } from '../shared/zo/index.ts'
 import { type DataLine, lineFor, readUnits } from './data/index.ts'
-import { type EncodedRecord, type Engine, isLineFault, openEngine } from './engine/index.ts'
+import { type EncodedRecord, type Engine, openEngine } from './engine/index.ts'
 import { evaluateRecords, publicRecords } from './evaluation.ts'
 import type { SiteEngine, TrainingSite } from './loop.ts'
 import { type Masks, maskedSpaces } from './masks.ts'
-import { nothing, once, opened, rowsOf, type SiteSettings } from './site-rows.ts'
+import { fitting, nothing, once, opened, rowsOf, type SiteSettings } from './site-rows.ts'
 import { openStatisticSite } from './site-statistic.ts'
 
 /** A line as the engine reads it; null where it does not fit the run's task. */
@@ -44,14 +44,10 @@ export async function openTrainingSite(
   }
   const leaveOut = once(() => site.log({ event: 'units_left_out' }))
   const encode = (data: DataLine): Line => {
-    try {
-      const line = lineFor(task, data)
-      if (line) return engine.encode(line)
-    } catch (error) {
-      if (!isLineFault(error)) throw error
-    }
-    leaveOut()
-    return null
+    const line = lineFor(task, data)
+    const record = fitting(() => line && engine.encode(line))
+    if (!record) leaveOut()
+    return record
   }
   const encoded = await opened(engine, async () => {
     await warm(0)

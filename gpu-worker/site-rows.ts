@@ -1,4 +1,4 @@
-import { type DeviceWish, type EncodedRecord, type Engine, isCallFault } from './engine/index.ts'
+import { type DeviceWish, type EncodedRecord, type Engine, isCallFault, isLineFault } from './engine/index.ts'
 import type { Log } from './log.ts'
 
 /** What the engines of a site have in common. */
@@ -69,6 +69,16 @@ export async function opened<T>(engine: Engine, todo: () => Promise<T>): Promise
     return await todo()
   } catch (error) {
     await engine.close()
+    throw error
+  }
+}
+
+/** What a line is encoded to; null where it does not fit the task, which is the line's doing and ends nothing. */
+export function fitting<T>(encode: () => T | null): T | null {
+  try {
+    return encode()
+  } catch (error) {
+    if (isLineFault(error)) return null
     throw error
   }
 }

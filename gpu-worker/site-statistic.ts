@@ -1,9 +1,9 @@
 import type { RunSpec } from '../shared/api/index.ts'
 import type { StatisticSpace } from '../shared/zo/index.ts'
 import { type DataLine, readUnits, sidesOf } from './data/index.ts'
-import { type EncodedRecord, EngineError, isLineFault, openEngine } from './engine/index.ts'
+import { type EncodedRecord, EngineError, openEngine } from './engine/index.ts'
 import type { StatisticSite } from './loop.ts'
-import { once, opened, rowsOf, type SiteSettings } from './site-rows.ts'
+import { fitting, once, opened, rowsOf, type SiteSettings } from './site-rows.ts'
 
 /** Both sides of a pair as the engine reads them; null where it does not fit the run's task. */
 type Pair = readonly [chosen: EncodedRecord, rejected: EncodedRecord] | null
@@ -24,14 +24,10 @@ export async function openStatisticSite(
   log({ event: 'engine_open', device: engine.device })
   const leaveOut = once(() => log({ event: 'units_left_out' }))
   const encode = (line: DataLine): Pair => {
-    try {
-      const sides = sidesOf(line)
-      if (sides) return [engine.encode(sides[0]), engine.encode(sides[1])]
-    } catch (error) {
-      if (!isLineFault(error)) throw error
-    }
-    leaveOut()
-    return null
+    const sides = sidesOf(line)
+    const pair = fitting((): Pair => sides && [engine.encode(sides[0]), engine.encode(sides[1])])
+    if (!pair) leaveOut()
+    return pair
   }
   const check = () => engine.warm({ directions: 1, sides: 'one' })
   const encoded = await opened(engine, async () => {

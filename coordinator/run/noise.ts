@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { envelopeOf, MAX_INTEGER, type stageSchema } from '../../shared/api/index.ts'
+import { envelopeOf, MAX_INTEGER, roundUp, type stageSchema } from '../../shared/api/index.ts'
 import {
   calibrateNoise,
   calibratePure,
@@ -93,12 +93,4 @@ function leastNoise(
   }))
   if (guarantee === 'pure') return calibratePure({ targetEpsilon: target.targetEpsilon, stages })
   return calibrateNoise({ ...target, stages }).noiseMultiplier
-}
-
-/** The least number of some significant digits that is not below `value`. */
-export function roundUp(value: number, digits: number): number {
-  const rounded = Number(value.toPrecision(digits))
-  if (rounded >= value) return rounded
-  const step = 10 ** (Math.floor(Math.log10(value)) + 1 - digits)
-  return Number((rounded + step).toPrecision(digits))
 }

@@ -1,8 +1,9 @@
 import { createHash, randomFillSync } from 'node:crypto'
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { roundUp } from '../../shared/api/index.ts'
 import { canonicalJson } from '../../shared/ledger/index.ts'
-import { calibrateNoise, epsilonBounds } from '../../shared/privacy/index.ts'
+import { calibrateNoise, epsilonBounds, gaussianEvent } from '../../shared/privacy/index.ts'
 import { readUnits } from '../data/index.ts'
 import { WorkerError } from '../error.ts'
 import { writeDurably } from '../outbox/index.ts'
@@ -35,18 +36,21 @@ interface Kept {
 }
 
 const NOISE_DIGITS = 5
+const NOISE_STEP = 1.0001
 
 /** The least noise, of few digits and rounded up, that costs no more than the share. */
 function noiseFor({ epsilon, delta, share }: CountQuestion): { noiseMultiplier: number; cost: number } {
   const target = { targetEpsilon: share * epsilon, delta }
   const stages = [{ mechanism: 'gaussian' as const, samplingRate: 1, rounds: 1 }]
   const least = calibrateNoise({ ...target, stages }).noiseMultiplier
-  const step = 10 ** (Math.floor(Math.log10(least)) + 1 - NOISE_DIGITS)
-  for (let noise = least; ; noise += step) {
-    const noiseMultiplier = Number(noise.toPrecision(NOISE_DIGITS))
-    const event = { mechanism: 'gaussian', noiseMultiplier, samplingRate: 1, neighbours: 'add-remove' } as const
+  for (
+    let noiseMultiplier = roundUp(least, NOISE_DIGITS);
+    ;
+    noiseMultiplier = roundUp(noiseMultiplier * NOISE_STEP, NOISE_DIGITS)
+  ) {
+    const event = gaussianEvent({ noiseMultiplier, samplingRate: 1 })
     const cost = epsilonBounds([{ event, count: 1 }], delta).epsilon
-    if (noiseMultiplier >= least && cost <= target.targetEpsilon) return { noiseMultiplier, cost }
+    if (cost <= target.targetEpsilon) return { noiseMultiplier, cost }
   }
 }
 

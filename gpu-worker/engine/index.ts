@@ -2,6 +2,7 @@ export { DEVICES, type Device, type DeviceWish } from './device/index.ts'
 export { type Engine, type EngineOptions, openEngine } from './engine.ts'
 export { EngineError, type EngineErrorCode, isCallFault, isLineFault } from './error.ts'
 export type { FinishedStage } from './evaluate/setup.ts'
+export { keptOf } from './evaluate/weight-memory.ts'
 export {
   type Examination,
   type ExaminedModel,

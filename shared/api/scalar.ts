@@ -12,3 +12,11 @@ export const SCALE_MAX = 1e6
 /** Share of the clip that an extra coordinate of the report takes; 0 for none. */
 export const clipPart = z.union([z.literal(0), z.number().min(0.01).max(0.99)])
 export const scale = z.number().positive().max(SCALE_MAX)
+
+/** The least number of some significant digits that is not below `value`. */
+export function roundUp(value: number, digits: number): number {
+  const rounded = Number(value.toPrecision(digits))
+  if (rounded >= value) return rounded
+  const step = 10 ** (Math.floor(Math.log10(value)) + 1 - digits)
+  return Number((rounded + step).toPrecision(digits))
+}
