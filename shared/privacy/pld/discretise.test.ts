@@ -70,11 +70,15 @@ const total = ({ lattice, first }: EnclosedLoss, masses: Float64Array) => ({
   ),
 })
 
+/** The least double with all its digits. */
+const MIN_NORMAL = 2 ** -1022
+
 const expectEnclosed = (pair: DominatingPair, enclosed: EnclosedLoss, epsilon: number) => {
-  // Losses on the lattice are rounded, which the accountant allows for later; the closed form is known to `slack`.
+  // Losses on the lattice are rounded, which the accountant allows for later; the closed form is known to `slack`, its
+  // masses below the normal doubles to no digit at all.
   const shift = 1e-14 * (1 + Math.abs(epsilon))
   const [less, more] = [exactDelta(pair, epsilon + shift), exactDelta(pair, epsilon - shift)]
-  const slack = more.size * (1e-13 + 8 * massesAt(pair, epsilon)[4]!) + Number.MIN_VALUE
+  const slack = more.size * (1e-13 + 8 * massesAt(pair, epsilon)[4]!) + MIN_NORMAL * (1 + Math.exp(epsilon))
   expect(deltaOf(enclosed, enclosed.upper, epsilon) + enclosed.infinite).toBeGreaterThanOrEqual(less.delta - slack)
   expect(deltaOf(enclosed, enclosed.lower, epsilon)).toBeLessThanOrEqual(more.delta + slack)
 }
@@ -123,6 +127,20 @@ describe('lattice distributions around the loss of one release', () => {
       }),
       { numRuns: 600 },
     )
+  })
+
+  test('delta lies between them where it is below the normal doubles', () => {
+    const { pair, enclosed } = enclosureOf({
+      event: mechanismEvent({ noiseMultiplier: 1, samplingRate: 0.9999998452652565, neighbours: 'replace-one' }),
+      direction: 0,
+      fineness: 1,
+      aligned: false,
+      cuts: { top: 1.591885495396949e-14, bottom: 0.0010000000000000002 },
+    })
+    const { lattice: grid, first, upper } = enclosed!
+    for (let place = 0.9; place < 1.1; place += 1e-4) {
+      expectEnclosed(pair, enclosed!, grid.offset + (first + place * upper.length) * grid.step)
+    }
   })
 
   test('property: masses are none below 0 and sum to 1 at most, those of Q too', () => {
