@@ -16,8 +16,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'node',
-          include: ['{shared,coordinator,gpu-worker,cli,demo,test}/**/*.test.ts'],
-          exclude: ['test/workerd/**'],
+          include: ['{shared,coordinator,gpu-worker,cli,demo,infra,test}/**/*.test.ts'],
+          exclude: ['test/workerd/**', '**/node_modules/**'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { serve } from '@hono/node-server'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { hashHex } from '../../shared/ledger/index.ts'
+import { hasCeph, startCeph } from '../../test/tooling/ceph.ts'
 import {
   commitObject,
   FolderStore,
@@ -40,12 +41,21 @@ async function folderStage(): Promise<Stage & { root: string }> {
   return { store, root, close }
 }
 
+async function cephStage(): Promise<Stage> {
+  const { close, ...options } = await startCeph()
+  return { store: openS3Store(options), close }
+}
+
 const stages: [string, () => Promise<Stage>][] = [
   ['folder', folderStage],
   ['S3', async () => ({ store: openS3Store(inject('s3')), close: async () => undefined })],
+  ['Ceph', cephStage],
 ]
+/** Nobody here wrote it, and it is no part of any package of npm. */
+const absent = (name: string) => name === 'Ceph' && !hasCeph()
 
 describe.each(stages)('%s store', (name, open) => {
+  if (absent(name)) return it.skip('needs Ceph: apt-get install ceph-mon ceph-osd radosgw ceph-common')
   let stage: Stage
   let store: ObjectStore
   const prefix = `contract-${randomBytes(6).toString('hex')}`

@@ -92,6 +92,18 @@ export class Stage {
       SOTTO_ADMIN_TOKEN: this.adminToken,
     })
     this.processes.push(this.coordinator)
+    await this.#follow()
+  }
+
+  /** Takes one that is being started for the coordinator, in place of one process of the Node host. */
+  async useCoordinator(coordinator: Process, port: number): Promise<void> {
+    this.port = port
+    this.coordinator = coordinator
+    this.processes.push(coordinator)
+    await this.#follow()
+  }
+
+  async #follow(): Promise<void> {
     this.client = connect(this.url, this.adminToken, this.#stop.signal)
     const healthy = () =>
       fetch(`${this.url}/healthz`).then(
