@@ -61,6 +61,9 @@ describe('pure epsilon', () => {
   })
 })
 
+/** Less is not looked for: it hides nothing. */
+const LEAST_NOISE = 2 ** -9 * 1.0001
+
 describe('calibrated to pure epsilon', () => {
   it('property: costs no more than asked, and hardly less, whatever the ratios of the stages', () => {
     const stage = fc.record({
@@ -82,7 +85,7 @@ describe('calibrated to pure epsilon', () => {
               })),
             )
           expect(spent(1)).toBeLessThanOrEqual(targetEpsilon)
-          expect(spent(0.9999)).toBeGreaterThan(targetEpsilon * 0.999)
+          if (noise > LEAST_NOISE) expect(spent(0.9999)).toBeGreaterThan(targetEpsilon * 0.999)
         },
       ),
     )

@@ -142,6 +142,18 @@ describe('intervals of epsilon and delta', () => {
     )
   }, 240_000)
 
+  test.each([ROUGH, {}])('two point masses at nearly the same loss end in an interval, %j', (options) => {
+    const noises = [1, 29.999999999999922]
+    const history = noises.map((noiseMultiplier) => ({
+      event: laplaceEvent({ noiseMultiplier, samplingRate: 1 }),
+      count: 1,
+    }))
+    const { epsilon, lower } = epsilonBounds(history, 9.651580848849407e-9, options)
+    // All the loss there is.
+    expect(epsilon).toBeCloseTo(1 + 1 / 30, 6)
+    expect(lower).toBeGreaterThan(1)
+  })
+
   test('property: epsilon falls as delta rises, delta falls as epsilon rises', () => {
     fc.assert(
       fc.property(asked, logUniform(1.05, 50), ({ history, delta: target }, times) => {

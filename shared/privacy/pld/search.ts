@@ -61,7 +61,8 @@ const alignedStep = (releases: readonly Release[], wanted: number): number => {
     .map(({ pair: { atoms }, count }) => ({ span: atoms.at(-1)!.loss - atoms[0]!.loss, count }))
     .filter(({ span }) => span >= wanted)
     .sort((a, b) => b.count * b.span - a.count * a.span)
-  if (!main) return wanted
+  // A lattice of more points is refused; to look for the best of them would take for ever.
+  if (!main || main.span / wanted > FINE_POINTS_MAX) return wanted
   const fewest = Math.ceil(main.span / wanted)
   let best = { step: main.span / fewest, cost: Number.POSITIVE_INFINITY }
   for (let cells = fewest; cells <= fewest * ALIGNMENT_COST && best.cost > 0; cells++) {
@@ -120,6 +121,9 @@ const both = (a: Found, b: Found): Found => ({
 const narrow = ({ upper, lower }: Found, tolerance: number) =>
   Number.isFinite(upper) && upper - lower <= tolerance * upper
 
+/** A next step is not below this share of the one before: beside a point mass delta falls so steeply that any step seems too wide. */
+const FINEST = 2 ** -20
+
 /** A coarse pass to find where the answer lies, then passes until the interval is as narrow as wanted. */
 const search = (question: Question, guess: Found, tolerance: number): { found: Found; step: number } => {
   const coarse = Math.max(COARSE_TOLERANCE, tolerance)
@@ -138,7 +142,7 @@ const search = (question: Question, guess: Found, tolerance: number): { found: F
     const finer = question.stepFor(near, wanted)
     if (!(finer > 0)) break
     const next = passOrCoarser(question, {
-      step: Math.min(finer, step / 1.5),
+      step: Math.max(Math.min(finer, step / 1.5), step * FINEST),
       tilt: question.tiltFor(near),
       tolerance,
       outside,
