@@ -16,6 +16,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'node',
+          setupFiles: ['test/tooling/seed.ts'],
           include: ['{shared,coordinator,gpu-worker,cli,demo,infra,test}/**/*.test.ts'],
           exclude: ['test/workerd/**', '**/node_modules/**'],
           testTimeout: 120_000,

@@ -72,6 +72,14 @@ describe.each(PLACES)('on %s', (on) => {
     ['POST', '/v1/fine_tuning/jobs/{other}/resume', ['admin', 'operator']],
     ['GET', '/v1/fine_tuning/jobs/{run}/events', ['admin', 'operator', 'auditor']],
     ['GET', '/v1/fine_tuning/jobs/{run}/checkpoints', ['admin', 'operator', 'auditor']],
+    ['POST', '/v1/webhooks', ['admin']],
+    ['GET', '/v1/webhooks', ['admin', 'operator', 'auditor']],
+    ['GET', '/v1/webhooks/hook-0', ['admin', 'operator', 'auditor']],
+    ['DELETE', '/v1/webhooks/hook-0', ['admin']],
+    ['POST', '/v1/webhooks/hook-0/rotate', ['admin']],
+    ['POST', '/v1/webhooks/hook-0/replay', ['admin']],
+    ['GET', '/v1/webhooks/hook-0/deliveries', ['admin', 'operator', 'auditor']],
+    ['POST', '/v1/webhooks/hook-0/deliveries/{delivery}/replay', ['admin']],
     ['POST', '/v1/leases', ['worker', 'elsewhere']],
     ['PUT', '/v1/leases/lease-0/report', ['worker', 'elsewhere']],
   ]
@@ -83,7 +91,7 @@ describe.each(PLACES)('on %s', (on) => {
       const listed = Object.entries<object>(body.paths).flatMap(([path, item]) =>
         Object.keys(item).map((method) => `${method.toUpperCase()} ${path}`),
       )
-      const pattern = (path: string) => path.replace(/\{\w+\}|\w+-0/, '{id}')
+      const pattern = (path: string) => path.replace(/\{(?!delivery)\w+\}|\w+-0/, '{id}')
       expect(listed.sort()).toEqual(ROUTES.map(([method, path]) => `${method} ${pattern(path)}`).sort())
       expect(Object.keys(body.components.schemas)).toEqual(
         expect.arrayContaining(['Run', 'Lease', 'Report', 'RunSpec']),
@@ -96,6 +104,7 @@ describe.each(PLACES)('on %s', (on) => {
         .replace('{model}', model)
         .replace('{dataset}', 'north')
         .replace('{other}', 'run-0')
+        .replace('{delivery}', 'msg-0')
       for (const [name, client] of Object.entries(callers) as [Caller, Client][]) {
         const { status } = await client.call(
           method,

@@ -14,6 +14,7 @@ import { modelRoutes } from './models.ts'
 import { type Api, type Env, newApi } from './route.ts'
 import { checkpointRoutes, runRoutes, updateRoutes } from './runs.ts'
 import type { Services } from './services.ts'
+import { webhookRoutes } from './webhooks.ts'
 
 /** The largest bodies are manifests of 1,000 files and spaces of 2,000 sites, each below 700 KB. */
 const MAX_BODY_BYTES = 1 << 20
@@ -39,6 +40,7 @@ export function makeApp(services: Services): Api {
     eventRoutes,
     fineTuningRoutes,
     metricRoutes,
+    webhookRoutes,
     leaseRoutes,
   ]) {
     app.route('/', routes(services))

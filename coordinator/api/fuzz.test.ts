@@ -209,7 +209,7 @@ describe.each(PLACES)('any request on %s', (on) => {
           expect(problemSchema.parse(problem).status, told).toBe(answer.status)
         }
       }),
-      { seed: 23, numRuns: 1500 },
+      { seed: 23, numRuns: 2500 },
     )
     expect(Math.min(accepted, refused)).toBeGreaterThan(100)
     expect(stage.lines.filter((line) => line.includes('"fault"'))).toEqual([])

@@ -90,6 +90,7 @@ async function createRun(services: Services, request: RunRequest, draft: RunDraf
   const { spec } = await planned(services, request, draft.seed)
   const datasets = spec.datasets.map((d) => d.id)
   await services.directory.draftRun({ id: draft.id, model: spec.model, datasets, created: services.now() })
+  await services.webhooks.follow(draft.id)
   const run = await services.runs.get(draft.id)
   await run.create(draft.id, spec)
   const facts = await run.describe()

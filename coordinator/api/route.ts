@@ -65,4 +65,11 @@ export const pageQuery = z.strictObject({
     .optional(),
   limit: z.coerce.number().int().min(1).max(200).default(50),
 })
+/** A page whose items are numbered. */
+export const numberedQuery = pageQuery.extend({
+  cursor: z
+    .string()
+    .regex(/^\d{1,15}$/)
+    .optional(),
+})
 export const security = [{ bearer: [] }]

@@ -13,7 +13,7 @@ import { segmentKey } from '../../shared/ledger/index.ts'
 import { checkpointKey, type RunFacts } from '../run/index.ts'
 import { ApiError } from './fault.ts'
 import { DOWNLOAD_SECONDS } from './models.ts'
-import { type Api, type ApiContext, allow, idParam, json, newApi, pageQuery, problems, security } from './route.ts'
+import { type Api, type ApiContext, allow, idParam, json, newApi, numberedQuery, problems, security } from './route.ts'
 import type { Services } from './services.ts'
 
 /** A run that the caller may see: people all, a worker those that read its dataset. @throws ApiError `not_found` */
@@ -47,11 +47,7 @@ export function runRoutes(services: Services): Api {
     security,
     middleware: allow(services, 'admin', 'operator', 'auditor'),
     request: {
-      query: pageQuery.extend({
-        cursor: z
-          .string()
-          .regex(/^\d{1,15}$/)
-          .optional(),
+      query: numberedQuery.extend({
         state: runStateSchema.optional(),
         dataset: Identifier.optional().describe('Those that read it.'),
       }),
@@ -128,12 +124,7 @@ export function checkpointRoutes(services: Services): Api {
     middleware: allow(services, 'admin', 'operator', 'auditor', 'worker'),
     request: {
       params: idParam,
-      query: pageQuery.extend({
-        cursor: z
-          .string()
-          .regex(/^\d{1,9}$/)
-          .optional(),
-      }),
+      query: numberedQuery,
     },
     responses: { 200: json(pageOf(checkpointSchema), 'A page.'), ...problems },
   })

@@ -2,6 +2,7 @@ import type { DatasetActor } from '../dataset/index.ts'
 import type { Directory, RandomBytes } from '../directory/index.ts'
 import type { ObjectStore } from '../objects/store.ts'
 import type { Run } from '../run/index.ts'
+import type { Webhooks } from '../webhooks/index.ts'
 
 /** The fields a log line may have: names, ids, codes and times. Bodies, tokens, paths with values and texts have no field. */
 export interface LogLine {
@@ -35,6 +36,7 @@ export interface Services {
   readonly directory: Remote<Directory>
   readonly datasets: { get(id: string): Promise<Remote<DatasetActor>> }
   readonly runs: { get(id: string): Promise<Remote<Run>> }
+  readonly webhooks: Remote<Webhooks>
   readonly objects: ObjectStore
   readonly bell: Ringing
   /** Milliseconds since 1970. */

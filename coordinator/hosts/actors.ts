@@ -2,9 +2,10 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LogLine } from '../api/index.ts'
 import { DatasetActor } from '../dataset/index.ts'
-import type { Directory } from '../directory/index.ts'
+import type { Directory, RandomBytes } from '../directory/index.ts'
 import type { ObjectStore } from '../objects/index.ts'
-import { type Bell, type DatasetLedger, Run } from '../run/index.ts'
+import { type Bell, type DatasetLedger, Run, runOfTopic } from '../run/index.ts'
+import { Webhooks } from '../webhooks/index.ts'
 import { NodeStorage, type NodeStorageOptions } from './node-storage.ts'
 
 /** Longest span of a Node timer; a later alarm is asked for again when this one fires. */
@@ -13,6 +14,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 export interface ActorHost {
   readonly datasets: { get(id: string): Promise<DatasetActor> }
   readonly runs: { get(id: string): Promise<Run> }
+  readonly webhooks: Webhooks
   close(): Promise<void>
 }
 
@@ -22,6 +24,7 @@ interface Surroundings {
   readonly objects: ObjectStore
   readonly bell: Bell
   readonly now: () => number
+  readonly random: RandomBytes
   readonly log: (line: LogLine) => void
   readonly storage: NodeStorageOptions
   readonly checkpointEvery: number | undefined
@@ -39,8 +42,8 @@ function registry<T>(open: (id: string) => Promise<T>) {
   return { get, all: () => [...known.values()] }
 }
 
-/** The actors of one process, one SQLite file each: `datasets/<id>.sqlite`, `runs/<id>.sqlite`. */
-export function openActors(around: Surroundings): ActorHost {
+/** The actors of one process, one SQLite file each: `datasets/<id>.sqlite`, `runs/<id>.sqlite`, `webhooks.sqlite`. */
+export async function openActors(around: Surroundings): Promise<ActorHost> {
   const files: NodeStorage[] = []
   const alarms = new Map<string, NodeJS.Timeout>()
   let closed = false
@@ -63,18 +66,20 @@ export function openActors(around: Surroundings): ActorHost {
     release: async (dataset, run) => (await datasets.get(dataset)).release(run),
   }
 
-  function setAlarm(id: string, at: number | null): void {
-    clearTimeout(alarms.get(id))
-    alarms.delete(id)
+  /** Calls `ring` at a time, in place of what was asked before under this name. */
+  function setAlarm(name: string, at: number | null, ring: () => void): void {
+    clearTimeout(alarms.get(name))
+    alarms.delete(name)
     if (at === null || closed) return
     const ms = Math.min(Math.max(0, at - around.now()), MAX_TIMER_MS)
-    const ring = () => {
-      runs.get(id).then(
-        (run) => run.alarm(),
-        () => around.log({ event: 'fault', run: id, code: 'open' }),
-      )
-    }
-    alarms.set(id, setTimeout(ring, ms))
+    alarms.set(name, setTimeout(ring, ms))
+  }
+
+  function alarmOf(id: string): void {
+    runs.get(id).then(
+      (run) => run.alarm(),
+      () => around.log({ event: 'fault', run: id, code: 'open' }),
+    )
   }
 
   const runs = registry((id) =>
@@ -83,20 +88,38 @@ export function openActors(around: Surroundings): ActorHost {
       objects: around.objects,
       datasets: ledger,
       now: around.now,
-      setAlarm: (at) => setAlarm(id, at),
-      ring: (topic) => around.bell.ring(topic),
+      setAlarm: (at) => setAlarm(`run/${id}`, at, () => alarmOf(id)),
+      ring: (topic) => {
+        around.bell.ring(topic)
+        const run = runOfTopic(topic)
+        if (run !== null) webhooks.notice(run)
+      },
       announce: async (run, state) => around.directory.noteRun(run, state),
       onFault: (run, code) => around.log({ event: 'fault', run, code }),
       ...(around.checkpointEvery === undefined ? {} : { checkpointEvery: around.checkpointEvery }),
     }),
   )
 
+  const webhooksFile = new NodeStorage(join(around.folder, 'webhooks.sqlite'))
+  files.push(webhooksFile)
+  const webhooks: Webhooks = await Webhooks.open({
+    storage: webhooksFile,
+    now: around.now,
+    random: around.random,
+    fetch,
+    setAlarm: (at) => setAlarm('webhooks', at, () => webhooks.alarm()),
+    records: async (run, from) => (await runs.get(run)).records(from),
+    runningRuns: async () => around.directory.runningRuns(),
+    onFault: (code) => around.log({ event: 'fault', code }),
+  })
+
   async function close(): Promise<void> {
     closed = true
     for (const timer of alarms.values()) clearTimeout(timer)
     for (const run of runs.all()) await run.then((actor) => actor.idle()).catch(() => undefined)
+    await webhooks.close()
     for (const file of files) file.close()
   }
 
-  return { datasets, runs, close }
+  return { datasets, runs, webhooks, close }
 }

@@ -48,22 +48,24 @@ async function startLocked(folder: string, options: HostOptions, unlock: () => v
   const directory = await Directory.open({ storage: directoryFile, random, now })
   const adminToken = admitAdmin(folder, directory, options.adminToken)
   const { objects, routes } = await openObjects(folder, options, () => options.publicUrl ?? address.url)
-  const actors = openActors({
+  const actors = await openActors({
     folder: join(folder, 'db'),
     directory,
     objects,
     bell,
     now,
+    random,
     log,
     storage: { synchronous: options.synchronous ?? 'normal' },
     checkpointEvery: options.checkpointEvery,
   })
-  const { datasets, runs } = actors
-  const app = makeApp({ directory, datasets, runs, objects, bell, now, random, log })
+  const { datasets, runs, webhooks } = actors
+  const app = makeApp({ directory, datasets, runs, webhooks, objects, bell, now, random, log })
   app.route('/', routes)
   const server = await listen(app, options)
   address.url = urlOf(server, options.host)
   log({ event: 'start' })
+  webhooks.alarm()
   const resumed = resumeRuns(directory, actors, log)
 
   let closing: Promise<void> | null = null

@@ -4,8 +4,9 @@ import { DatasetActor } from '../dataset/index.ts'
 import { Directory } from '../directory/index.ts'
 import { openS3Store } from '../objects/s3.ts'
 import type { ObjectStore } from '../objects/store.ts'
-import { Bell, Run } from '../run/index.ts'
+import { Bell, Run, runOfTopic } from '../run/index.ts'
 import type { ActorStorage } from '../storage/index.ts'
+import { Webhooks } from '../webhooks/index.ts'
 import { adminSetting, checkpointSetting, SettingsError, s3Settings } from './environment.ts'
 import { type Reply, remote, replyOf } from './remote.ts'
 
@@ -15,6 +16,7 @@ interface Bindings {
   readonly DATASETS: DurableObjectNamespace<DatasetObject>
   readonly DIRECTORY: DurableObjectNamespace<DirectoryObject>
   readonly BELLS: DurableObjectNamespace<BellObject>
+  readonly WEBHOOKS: DurableObjectNamespace<WebhooksObject>
   readonly [setting: string]: unknown
 }
 declare global {
@@ -58,6 +60,7 @@ export const datasetOf = (id: string) =>
   remote<DatasetActor>((method, args) => named(env.DATASETS, id).call(method, args))
 export const runOf = (id: string) => remote<Run>((method, args) => named(env.RUNS, id).call(method, args))
 const directoryOf = () => remote<Directory>((method, args) => named(env.DIRECTORY, 'directory').call(method, args))
+const webhooksOf = () => remote<Webhooks>((method, args) => named(env.WEBHOOKS, 'webhooks').call(method, args))
 const bellOf = (topic: string) => remote<Bell>((method, args) => named(env.BELLS, topic).call(method, args))
 
 interface CallableObject {
@@ -108,7 +111,13 @@ export class RunObject extends ActorObject<Run> {
       },
       now,
       setAlarm: (at) => void (at === null ? storage.deleteAlarm() : storage.setAlarm(at)),
-      ring: (topic) => this.ctx.waitUntil(Promise.resolve(bellOf(topic).ring(topic)).catch(() => undefined)),
+      ring: (topic) => {
+        const told: unknown[] = [bellOf(topic).ring(topic)]
+        const run = runOfTopic(topic)
+        if (run !== null) told.push(webhooksOf().notice(run))
+        // Nobody is lost who is not told: those who wait ask again, and webhooks look at the logs by themselves.
+        this.ctx.waitUntil(Promise.allSettled(told))
+      },
       announce: async (run, state) => await directoryOf().noteRun(run, state),
       onFault: (run, code) => log({ event: 'fault', run, code }),
       ...(checkpointEvery === undefined ? {} : { checkpointEvery }),
@@ -145,6 +154,33 @@ export class DirectoryObject extends ActorObject<Directory> {
   }
 }
 
+export class WebhooksObject extends ActorObject<Webhooks> {
+  protected override open(): Promise<Webhooks> {
+    const { storage } = this.ctx
+    return Webhooks.open({
+      storage: storageOf(this.ctx),
+      now,
+      random,
+      fetch: (url, init) => fetch(url, init),
+      setAlarm: (at) => void (at === null ? storage.deleteAlarm() : storage.setAlarm(at)),
+      records: async (run, from) => await runOf(run).records(from),
+      runningRuns: async () => await directoryOf().runningRuns(),
+      onFault: (code) => log({ event: 'fault', code }),
+    })
+  }
+
+  override async call(method: string, args: unknown[]): Promise<Reply> {
+    const reply = await super.call(method, args)
+    this.ctx.waitUntil(this.actor.idle())
+    return reply
+  }
+
+  override async alarm(): Promise<void> {
+    this.actor.alarm()
+    await this.actor.idle()
+  }
+}
+
 /** Those who wait for one topic. It keeps nothing: whoever waits asks again after a while. */
 export class BellObject extends ActorObject<Bell> {
   protected override async open(): Promise<Bell> {
@@ -172,6 +208,7 @@ function openApp(): ReturnType<typeof makeApp> {
     directory: directoryOf(),
     datasets: { get: async (id) => datasetOf(id) },
     runs: { get: async (id) => runOf(id) },
+    webhooks: webhooksOf(),
     objects: openObjects(),
     bell,
     now,

@@ -50,5 +50,7 @@ export class Bell {
 
 /** Rings when a run's log grew. */
 export const runTopic = (run: string): string => `run/${run}`
+/** The run whose log grew where this topic rings, else null. */
+export const runOfTopic = (topic: string): string | null => (topic.startsWith('run/') ? topic.slice(4) : null)
 /** Rings when there may be work for a dataset. */
 export const datasetTopic = (dataset: string): string => `dataset/${dataset}`

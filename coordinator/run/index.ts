@@ -1,5 +1,5 @@
 export type { RunFacts } from './answer.ts'
-export { Bell, datasetTopic, runTopic } from './bell.ts'
+export { Bell, datasetTopic, runOfTopic, runTopic } from './bell.ts'
 export { termsOf } from './budget.ts'
 export { AwayError, RunError } from './error.ts'
 export { EventFold } from './events.ts'

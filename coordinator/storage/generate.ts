@@ -1,5 +1,5 @@
 /**
- * Writes the migrations of the three actors: `node coordinator/storage/generate.ts`. drizzle-kit compares each `schema.ts` with
+ * Writes the migrations of the actors: `node coordinator/storage/generate.ts`. drizzle-kit compares each `schema.ts` with
  * the last snapshot and adds a SQL file; this gathers them in `migrations.gen.ts`, which runs where no file can be read.
  * `--gather` only gathers.
  */
@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const coordinator = dirname(dirname(fileURLToPath(import.meta.url)))
-export const ACTORS = ['directory', 'dataset', 'run'] as const
+export const ACTORS = ['directory', 'dataset', 'run', 'webhooks'] as const
 
 interface Journal {
   entries: { idx: number; when: number; tag: string; breakpoints: boolean }[]

@@ -11,7 +11,13 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** Any 32 characters: the operator's own. */
 const ADMIN_TOKEN = 'sotto_admin_of_a_rehearsal_0123456789'
 /** Classes of the objects by the names that `wrangler.toml` binds them to. */
-const OBJECTS = { RUNS: 'RunObject', DATASETS: 'DatasetObject', DIRECTORY: 'DirectoryObject', BELLS: 'BellObject' }
+const OBJECTS = {
+  RUNS: 'RunObject',
+  DATASETS: 'DatasetObject',
+  DIRECTORY: 'DirectoryObject',
+  BELLS: 'BellObject',
+  WEBHOOKS: 'WebhooksObject',
+}
 
 let bundle: string | undefined
 

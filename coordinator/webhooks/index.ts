@@ -1,0 +1,1 @@
+export { type WebhookPorts, Webhooks } from './webhooks.ts'
