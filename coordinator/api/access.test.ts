@@ -49,6 +49,7 @@ describe.each(PLACES)('on %s', (on) => {
     ['POST', '/v1/workers', ['admin']],
     ['GET', '/v1/workers', ['admin']],
     ['DELETE', '/v1/workers/worker-0', ['admin']],
+    ['POST', '/v1/workers/worker-0/rotate', ['admin']],
     ['GET', '/v1/workers/self', ['worker', 'elsewhere']],
     ['PUT', '/v1/workers/self/key', ['worker', 'elsewhere']],
     ['POST', '/v1/models', ['admin', 'operator']],
@@ -160,6 +161,23 @@ describe.each(PLACES)('on %s', (on) => {
       const before = await count()
       expect((await callers.admin.post('/v1/workers', { dataset: 'north' }, headers)).body.code).toBe('conflict')
       expect(await count()).toBe(before)
+    })
+  })
+
+  describe('workers', () => {
+    it('get a new token and may enrol a new key, and lose what they had', async () => {
+      const worker = await FakeWorker.enrol(callers.admin, 'far')
+      const waiting = worker.client.post('/v1/leases', { waitSeconds: 2 })
+      const { status, body } = await callers.admin.post(`/v1/workers/${worker.id}/rotate`)
+      expect([status, body.id, body.dataset]).toEqual([200, worker.id, 'far'])
+      expect((await worker.client.get('/v1/workers/self')).status).toBe(401)
+      expect((await waiting).status).toBe(401)
+      const client = callers.admin.with(body.token)
+      expect((await client.get('/v1/workers/self')).body).toMatchObject({ id: worker.id, publicKey: null })
+      expect((await client.put('/v1/workers/self/key', { publicKey: `${'A'.repeat(43)}=` })).status).toBe(204)
+      const gone = await FakeWorker.enrol(callers.admin, 'far')
+      await callers.admin.call('DELETE', `/v1/workers/${gone.id}`)
+      expect((await callers.admin.post(`/v1/workers/${gone.id}/rotate`)).body.code).toBe('not_found')
     })
   })
 

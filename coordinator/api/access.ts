@@ -94,6 +94,15 @@ export function workerRoutes(services: Services): Api {
     request: { query: pageQuery },
     responses: { 200: json(pageOf(workerSchema), 'A page.'), ...problems },
   })
+  const rotate = createRoute({
+    method: 'post',
+    path: '/v1/workers/{id}/rotate',
+    summary: 'Replace the token of a worker, from its next request on, and let it enrol its key anew',
+    security,
+    middleware: admin,
+    request: { params: idParam },
+    responses: { 200: json(workerCreatedSchema, 'The worker and its new token.'), ...problems },
+  })
   const revoke = createRoute({
     method: 'delete',
     path: '/v1/workers/{id}',
@@ -118,6 +127,20 @@ export function workerRoutes(services: Services): Api {
     .openapi(list, async (c) => {
       const { cursor, limit } = c.req.valid('query')
       return c.json(await services.directory.listWorkers({ cursor, limit }), 200)
+    })
+    .openapi(rotate, async (c) => {
+      const { id } = c.req.valid('param')
+      const { answer } = await once(services, c, {
+        body: null,
+        draft: () => null,
+        repeat: 'refuse',
+        make: async () => {
+          const rotated = await services.directory.rotateWorker(id)
+          if (!rotated) throw new ApiError('not_found', `worker ${id}`)
+          return { status: 200, answer: rotated }
+        },
+      })
+      return c.json(answer as z.infer<typeof workerCreatedSchema>, 200)
     })
     .openapi(revoke, async (c) => {
       const { id } = c.req.valid('param')

@@ -49,9 +49,9 @@ export function makeApp(services: Services): Api {
   app.doc31('/openapi.json', { openapi: '3.1.0', info: { title: 'Sotto coordinator', version: '1' } })
   app.notFound(() => problemResponse('not_found'))
   app.onError((error, c) => {
-    const { code, detail } = problemOfError(error)
+    const { code, detail, retryAfter } = problemOfError(error)
     if (code === 'internal') services.log({ event: 'fault', code: error.name, request: c.get('request') })
-    return problemResponse(code, code === 'internal' ? `request ${c.get('request')}` : detail)
+    return problemResponse(code, code === 'internal' ? `request ${c.get('request')}` : detail, retryAfter)
   })
   return app
 }

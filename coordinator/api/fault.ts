@@ -8,20 +8,23 @@ import { StorageError } from '../storage/index.ts'
 export class ApiError extends Error {
   readonly code: ProblemCode
   readonly detail: string | undefined
-  constructor(code: ProblemCode, detail?: string) {
+  /** Seconds, where they are known. */
+  readonly retryAfter: number | undefined
+  constructor(code: ProblemCode, detail?: string, retryAfter?: number) {
     super(`api: ${code}`)
     this.name = 'ApiError'
     this.code = code
     this.detail = detail
+    this.retryAfter = retryAfter
   }
 }
 
 /** Seconds after which a fault that passes by itself is worth another try. */
-const RETRY_AFTER_SECONDS = '2'
+const RETRY_AFTER_SECONDS = 2
 
-export function problemResponse(code: ProblemCode, detail?: string): Response {
+export function problemResponse(code: ProblemCode, detail?: string, retryAfter = RETRY_AFTER_SECONDS): Response {
   const document = problemOf(code, detail)
-  const retry = document.status === 503 || document.status === 429 ? { 'Retry-After': RETRY_AFTER_SECONDS } : {}
+  const retry = document.status === 503 || document.status === 429 ? { 'Retry-After': String(retryAfter) } : {}
   return Response.json(document, {
     status: document.status,
     headers: { 'Content-Type': 'application/problem+json', ...retry },
@@ -29,8 +32,12 @@ export function problemResponse(code: ProblemCode, detail?: string): Response {
 }
 
 /** The problem of any error: known ones by their code, all others `internal`, without a word of theirs. */
-export function problemOfError(error: unknown): { code: ProblemCode; detail?: string | undefined } {
-  if (error instanceof ApiError) return { code: error.code, detail: error.detail }
+export function problemOfError(error: unknown): {
+  code: ProblemCode
+  detail?: string | undefined
+  retryAfter?: number | undefined
+} {
+  if (error instanceof ApiError) return { code: error.code, detail: error.detail, retryAfter: error.retryAfter }
   if (error instanceof RunError) return { code: error.code }
   if (error instanceof AwayError) return { code: 'unavailable' }
   if (error instanceof PlanError) return { code: error.code, detail: error.fields }

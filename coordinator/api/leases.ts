@@ -35,7 +35,7 @@ async function findLease(services: Services, worker: WorkerIdentity): Promise<Le
 
 async function waitForLease(
   services: Services,
-  worker: WorkerIdentity,
+  { worker, token }: { worker: WorkerIdentity; token: string },
   patience: { ms: number; signal: AbortSignal },
 ): Promise<Lease | null> {
   const until = services.now() + patience.ms
@@ -46,7 +46,7 @@ async function waitForLease(
     const ms = until - services.now()
     if (lease || ms <= 0 || patience.signal.aborted || services.bell.closed) return lease
     await services.bell.wait(topic, { mark, ms, signal: patience.signal })
-    if (await services.directory.isRevoked(worker.id)) throw new ApiError('unauthenticated')
+    if (!(await services.directory.isValid(token))) throw new ApiError('unauthenticated')
   }
 }
 
@@ -77,7 +77,11 @@ export function leaseRoutes(services: Services): Api {
   return newApi()
     .openapi(lease, async (c) => {
       const ms = c.req.valid('json').waitSeconds * 1000
-      const found = await waitForLease(services, workerOf(c), { ms, signal: c.req.raw.signal })
+      const found = await waitForLease(
+        services,
+        { worker: workerOf(c), token: c.get('principal').token },
+        { ms, signal: c.req.raw.signal },
+      )
       return found ? c.json(found, 200) : c.body(null, 204)
     })
     .openapi(report, async (c) => {

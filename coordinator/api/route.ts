@@ -3,6 +3,7 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { Identifier, problemSchema } from '../../shared/api/index.ts'
 import type { Principal, Scope, WorkerIdentity } from '../directory/index.ts'
 import { ApiError, problemResponse } from './fault.ts'
+import type { Limiter } from './limit.ts'
 import type { Services } from './services.ts'
 
 export type Env = { Variables: { principal: Principal; request: string } }
@@ -25,12 +26,34 @@ function isFieldName(part: string): boolean {
   return /^(?:[a-z][A-Za-z0-9]{0,30}|\d{1,6})$/.test(part)
 }
 
+/** A token of the coordinator's own has no dot; a JSON Web Token has two. */
+const OWN_TOKEN = /^Bearer ([A-Za-z0-9_-]{1,200})$/
+const WEB_TOKEN = /^Bearer ([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)$/
+const WEB_TOKEN_LENGTH = 8192
+
+async function principalOf(services: Services, header: string): Promise<Principal | null> {
+  const own = OWN_TOKEN.exec(header)?.[1]
+  if (own !== undefined) return await services.directory.authenticate(own)
+  const web = header.length <= WEB_TOKEN_LENGTH ? WEB_TOKEN.exec(header)?.[1] : undefined
+  return web !== undefined && services.identify ? await services.identify(web) : null
+}
+
+/** @throws ApiError `rate_limited` */
+async function pass(limiter: Limiter | null, caller: string): Promise<void> {
+  const seconds = limiter && (await limiter.take(caller))
+  if (seconds !== null) throw new ApiError('rate_limited', undefined, seconds)
+}
+
 /** Lets a request pass whose token has one of the scopes. */
 export function allow(services: Services, ...scopes: Scope[]): MiddlewareHandler<Env> {
   return async function checkScope(c, next) {
-    const token = /^Bearer ([A-Za-z0-9_-]{1,200})$/.exec(c.req.header('Authorization') ?? '')?.[1]
-    const principal = token === undefined ? null : await services.directory.authenticate(token)
-    if (!principal) throw new ApiError('unauthenticated')
+    const principal = await principalOf(services, c.req.header('Authorization') ?? '')
+    if (!principal) {
+      const address = services.limits.addressOf(c)
+      if (address !== null) await pass(services.limits.strangers, `address/${address}`)
+      throw new ApiError('unauthenticated')
+    }
+    await pass(services.limits.callers, `token/${principal.token}`)
     if (!scopes.includes(principal.scope)) throw new ApiError('forbidden')
     c.set('principal', principal)
     await next()

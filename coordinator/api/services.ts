@@ -3,6 +3,8 @@ import type { Directory, RandomBytes } from '../directory/index.ts'
 import type { ObjectStore } from '../objects/store.ts'
 import type { Run } from '../run/index.ts'
 import type { Webhooks } from '../webhooks/index.ts'
+import type { Limits } from './limit.ts'
+import type { Identify } from './oidc.ts'
 
 /** The fields a log line may have: names, ids, codes and times. Bodies, tokens, paths with values and texts have no field. */
 export interface LogLine {
@@ -38,6 +40,9 @@ export interface Services {
   readonly runs: { get(id: string): Promise<Remote<Run>> }
   readonly webhooks: Remote<Webhooks>
   readonly objects: ObjectStore
+  /** Whom tokens of identity providers speak for; null where none is trusted. */
+  readonly identify: Identify | null
+  readonly limits: Limits
   readonly bell: Ringing
   /** Milliseconds since 1970. */
   readonly now: () => number

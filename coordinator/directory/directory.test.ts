@@ -84,8 +84,10 @@ describe('tokens', () => {
     now += 5000
     directory.authenticate(token)
     expect(directory.listWorkers({ cursor: undefined, limit: 9 }).items[0]?.lastSeen).toBe(now)
+    const principal = directory.authenticate(token)!
+    expect(directory.isValid(principal.token)).toBe(true)
     directory.revokeWorker(id)
-    expect([directory.authenticate(token), directory.isRevoked(id)]).toEqual([null, true])
+    expect([directory.authenticate(token), directory.isValid(principal.token)]).toEqual([null, false])
   })
 
   it('are refused by the table where scope and worker do not fit', () => {

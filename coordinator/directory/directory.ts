@@ -165,11 +165,34 @@ export class Directory {
     })
   }
 
-  isRevoked(worker: string): boolean {
-    const row = this.#database.transact((db) =>
-      db.select().from(schema.worker).where(eq(schema.worker.id, worker)).get(),
-    )
-    return row?.revoked ?? true
+  /**
+   * Gives a worker a new token in the place of all it had, and lets it enrol a key anew. @returns null where it is unknown or
+   * revoked
+   */
+  rotateWorker(id: string): { id: string; dataset: string; token: string } | null {
+    const token = newToken(this.#random)
+    const tokenId = newId('token', this.#random)
+    return this.#database.transact((db) => {
+      const { worker } = schema
+      const known = db
+        .update(worker)
+        .set({ publicKey: null })
+        .where(and(eq(worker.id, id), eq(worker.revoked, false)))
+        .returning({ dataset: worker.dataset })
+        .get()
+      if (!known) return null
+      db.update(schema.token).set({ revoked: true }).where(eq(schema.token.worker, id)).run()
+      db.insert(schema.token)
+        .values({ id: tokenId, hash: tokenHash(token), scope: 'worker', worker: id })
+        .run()
+      return { id, dataset: known.dataset, token }
+    })
+  }
+
+  /** Whether a token still speaks for whom it did: what waits for long asks again. */
+  isValid(token: string): boolean {
+    const row = this.#database.transact((db) => db.select().from(schema.token).where(eq(schema.token.id, token)).get())
+    return row !== undefined && !row.revoked && (row.expires === null || row.expires > this.#now())
   }
 
   /** Enrols the key that a worker signs with. The first one stays: another is a `conflict`. */

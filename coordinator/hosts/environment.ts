@@ -1,3 +1,4 @@
+import { type OidcRule, oidcRulesSchema } from '../api/index.ts'
 import type { S3Options } from '../objects/s3.ts'
 
 /** Settings by name, as a shell or a Worker has them. */
@@ -25,6 +26,32 @@ export function checkpointSetting(env: Environment): number | undefined {
   if (text === undefined) return undefined
   if (!/^[1-9]\d{0,6}$/.test(text)) throw new SettingsError('SOTTO_CHECKPOINT_EVERY is a number of rounds, at least 1')
   return Number(text)
+}
+
+/** Requests of one token in ten seconds, where the operator says; 0 for no limit. @throws SettingsError */
+export function rateSetting(env: Environment): number | undefined {
+  const text = env.SOTTO_RATE_LIMIT
+  if (text === undefined) return undefined
+  if (!/^\d{1,7}$/.test(text)) throw new SettingsError('SOTTO_RATE_LIMIT is a number of requests, or 0 for no limit')
+  return Number(text)
+}
+
+/** Identity providers whose tokens are taken, where the operator names any. @throws SettingsError */
+export function oidcSetting(env: Environment): OidcRule[] | undefined {
+  const text = env.SOTTO_OIDC
+  if (text === undefined) return undefined
+  const parsed = oidcRulesSchema.safeParse(jsonOf(text))
+  if (parsed.success) return parsed.data
+  const fields = parsed.error.issues.map(({ path }) => path.join('.') || 'the whole')
+  throw new SettingsError(`SOTTO_OIDC is a list of rules in JSON, see docs/access.md; wrong: ${fields.join(', ')}`)
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 /** The bucket that the environment names, if it names one. @throws SettingsError */

@@ -4,12 +4,13 @@ import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
 import { type ServerType, serve } from '@hono/node-server'
 import { Hono } from 'hono'
-import { type LogLine, makeApp } from '../api/index.ts'
+import { identifyBy, type LogLine, makeApp } from '../api/index.ts'
 import { Directory, newToken } from '../directory/index.ts'
 import { FolderStore, loadSigningKey, type ObjectStore, openS3Store, serveFolder } from '../objects/index.ts'
 import { Bell } from '../run/index.ts'
 import { type ActorHost, openActors } from './actors.ts'
 import { SettingsError } from './environment.ts'
+import { nodeLimits } from './limiter.ts'
 import { FolderLockedError, lockFolder } from './lock.ts'
 import { NodeStorage } from './node-storage.ts'
 import { HELP, type HostOptions, readSettings } from './settings.ts'
@@ -19,6 +20,9 @@ export interface NodeHost {
   readonly adminToken: string
   close(): Promise<void>
 }
+
+/** Of one token in ten seconds, unless the operator says otherwise. */
+const RATE_LIMIT = 1000
 
 const random = (length: number) => new Uint8Array(randomBytes(length))
 const now = () => Date.now()
@@ -60,7 +64,9 @@ async function startLocked(folder: string, options: HostOptions, unlock: () => v
     checkpointEvery: options.checkpointEvery,
   })
   const { datasets, runs, webhooks } = actors
-  const app = makeApp({ directory, datasets, runs, webhooks, objects, bell, now, random, log })
+  const identify = options.oidc ? identifyBy(options.oidc, { now }) : null
+  const limits = nodeLimits(options.rateLimit ?? RATE_LIMIT)
+  const app = makeApp({ directory, datasets, runs, webhooks, objects, identify, limits, bell, now, random, log })
   app.route('/', routes)
   const server = await listen(app, options)
   address.url = urlOf(server, options.host)

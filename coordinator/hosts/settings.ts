@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
+import type { OidcRule } from '../api/index.ts'
 import type { S3Options } from '../objects/s3.ts'
-import { adminSetting, checkpointSetting, SettingsError, s3Settings } from './environment.ts'
+import { adminSetting, checkpointSetting, oidcSetting, rateSetting, SettingsError, s3Settings } from './environment.ts'
 
 export interface HostOptions {
   /** Everything the coordinator keeps. */
@@ -17,6 +18,10 @@ export interface HostOptions {
   /** `full`: run databases outlive power loss too, at one fsync a commit. Dataset ledgers always do. */
   readonly synchronous?: 'normal' | 'full'
   readonly checkpointEvery?: number
+  /** Requests of one token in ten seconds; 0 for no limit. Left out: 1,000. */
+  readonly rateLimit?: number
+  /** Identity providers whose tokens are taken. */
+  readonly oidc?: readonly OidcRule[]
   /** Where log lines go; left out: nowhere. */
   readonly log?: (line: string) => void
 }
@@ -37,6 +42,8 @@ Environment
   SOTTO_ADMIN_TOKEN      an admin token of your choice, 32 characters or more; else one is made in DIR/admin-token
   SOTTO_PUBLIC_URL       address that workers reach this coordinator by (default: that of the socket)
   SOTTO_CHECKPOINT_EVERY closed rounds between two checkpoints (default 50)
+  SOTTO_RATE_LIMIT       requests of one token in ten seconds (default 1000; 0: no limit)
+  SOTTO_OIDC             identity providers whose tokens are taken, as JSON: see docs/access.md
   SOTTO_SYNCHRONOUS      "full": run databases outlive power loss, at one fsync a commit (default "normal")
 `
 
@@ -54,6 +61,8 @@ export function readSettings(args: string[], env: NodeJS.ProcessEnv): HostOption
   const publicUrl = env.SOTTO_PUBLIC_URL?.replace(/\/+$/, '')
   const s3 = s3Settings(env)
   const checkpointEvery = checkpointSetting(env)
+  const rateLimit = rateSetting(env)
+  const oidc = oidcSetting(env)
   return {
     dataDir: values.data,
     port,
@@ -63,6 +72,8 @@ export function readSettings(args: string[], env: NodeJS.ProcessEnv): HostOption
     ...(adminToken === undefined ? {} : { adminToken }),
     ...(s3 === undefined ? {} : { s3 }),
     ...(checkpointEvery === undefined ? {} : { checkpointEvery }),
+    ...(rateLimit === undefined ? {} : { rateLimit }),
+    ...(oidc === undefined ? {} : { oidc }),
   }
 }
 

@@ -1,5 +1,5 @@
 import { DurableObject, env } from 'cloudflare:workers'
-import { type LogLine, makeApp, type Ringing } from '../api/index.ts'
+import { identifyBy, type Limiter, type LogLine, makeApp, type Ringing } from '../api/index.ts'
 import { DatasetActor } from '../dataset/index.ts'
 import { Directory } from '../directory/index.ts'
 import { openS3Store } from '../objects/s3.ts'
@@ -7,7 +7,7 @@ import type { ObjectStore } from '../objects/store.ts'
 import { Bell, Run, runOfTopic } from '../run/index.ts'
 import type { ActorStorage } from '../storage/index.ts'
 import { Webhooks } from '../webhooks/index.ts'
-import { adminSetting, checkpointSetting, SettingsError, s3Settings } from './environment.ts'
+import { adminSetting, checkpointSetting, oidcSetting, SettingsError, s3Settings } from './environment.ts'
 import { type Reply, remote, replyOf } from './remote.ts'
 
 /** What `wrangler.toml` binds, and what `wrangler secret put` sets. */
@@ -17,6 +17,8 @@ interface Bindings {
   readonly DIRECTORY: DurableObjectNamespace<DirectoryObject>
   readonly BELLS: DurableObjectNamespace<BellObject>
   readonly WEBHOOKS: DurableObjectNamespace<WebhooksObject>
+  /** Not on every platform that serves Workers. */
+  readonly RATE_LIMIT?: RateLimit
   readonly [setting: string]: unknown
 }
 declare global {
@@ -200,15 +202,33 @@ const bell: Ringing = {
   },
 }
 
+/** Seconds of the period that `wrangler.toml` gives the limit. */
+const PERIOD_SECONDS = 10
+const limiter: Limiter | null = env.RATE_LIMIT
+  ? {
+      take: async (caller) => {
+        const { success } = await env.RATE_LIMIT!.limit({ key: caller })
+        return success ? null : PERIOD_SECONDS
+      },
+    }
+  : null
+
 let app: ReturnType<typeof makeApp> | undefined
 
 /** Made at the first request of the isolate, once its settings are whole. @throws SettingsError */
 function openApp(): ReturnType<typeof makeApp> {
+  const rules = oidcSetting(settings())
   return makeApp({
     directory: directoryOf(),
     datasets: { get: async (id) => datasetOf(id) },
     runs: { get: async (id) => runOf(id) },
     webhooks: webhooksOf(),
+    identify: rules ? identifyBy(rules, { now }) : null,
+    limits: {
+      callers: limiter,
+      strangers: limiter,
+      addressOf: (c) => c.req.header('CF-Connecting-IP') ?? null,
+    },
     objects: openObjects(),
     bell,
     now,

@@ -29,6 +29,7 @@ export const PROBLEMS = {
   },
   too_large: { status: 413, title: 'The body is too large.' },
   rate_limited: { status: 429, title: 'Too many requests; wait as Retry-After says.' },
+  identity_unavailable: { status: 503, title: 'The identity provider of this token is out of reach; retry later.' },
   store_unavailable: {
     status: 503,
     title: 'The object store refuses or is out of reach; retry later, nothing is lost.',

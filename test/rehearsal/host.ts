@@ -30,7 +30,14 @@ export class Hosts {
     const host =
       on === 'node'
         ? await startNodeHost({ port: 0, log, ...rest, dataDir })
-        : await startWorkerd({ s3: rest.s3 ?? inject('s3'), checkpointEvery: rest.checkpointEvery, log, dataDir })
+        : await startWorkerd({
+            s3: rest.s3 ?? inject('s3'),
+            checkpointEvery: rest.checkpointEvery,
+            rateLimit: rest.rateLimit,
+            oidc: rest.oidc,
+            log,
+            dataDir,
+          })
     this.#closers.push(() => host.close())
     return { host, admin: new Client(host.url, host.adminToken), dataDir, lines }
   }

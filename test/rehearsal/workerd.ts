@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Miniflare } from 'miniflare'
+import type { OidcRule } from '../../coordinator/api/index.ts'
 import type { NodeHost } from '../../coordinator/hosts/node.ts'
 import type { S3Options } from '../../coordinator/objects/index.ts'
 
@@ -41,9 +42,11 @@ export async function startWorkerd(options: {
   dataDir: string
   s3: S3Options
   checkpointEvery?: number | undefined
+  rateLimit?: number | undefined
+  oidc?: readonly OidcRule[] | undefined
   log?: (line: string) => void
 }): Promise<NodeHost> {
-  const { s3, dataDir, checkpointEvery } = options
+  const { s3, dataDir, checkpointEvery, rateLimit, oidc } = options
   const text = (value: string) => ({ type: 'text' as const, value })
   const objects = Object.entries(OBJECTS)
   const miniflare = new Miniflare({
@@ -72,6 +75,10 @@ export async function startWorkerd(options: {
             SOTTO_S3_BUCKET: text(s3.bucket),
             ...(s3.endpoint === undefined ? {} : { SOTTO_S3_ENDPOINT: text(s3.endpoint) }),
             ...(checkpointEvery === undefined ? {} : { SOTTO_CHECKPOINT_EVERY: text(String(checkpointEvery)) }),
+            ...(oidc === undefined ? {} : { SOTTO_OIDC: text(JSON.stringify(oidc)) }),
+            ...(rateLimit === undefined
+              ? {}
+              : { RATE_LIMIT: { type: 'rate-limit', namespace: '1', simple: { limit: rateLimit, period: 10 } } }),
             AWS_ACCESS_KEY_ID: text(s3.accessKeyId),
             AWS_SECRET_ACCESS_KEY: text(s3.secretAccessKey),
           },
