@@ -62,6 +62,10 @@ describe.each(PLACES)('on %s', (on) => {
     ['POST', '/v1/runs/{other}/pause', ['admin', 'operator']],
     ['POST', '/v1/runs/{other}/resume', ['admin', 'operator']],
     ['GET', '/v1/runs/{other}/events', ['admin', 'operator', 'auditor']],
+    ['GET', '/v1/runs/{run}/stages', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
+    ['GET', '/v1/runs/{run}/rounds', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
+    ['GET', '/v1/runs/{run}/rounds/{round}', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
+    ['GET', '/v1/runs/{run}/reports', ['admin', 'operator', 'auditor']],
     ['GET', '/v1/runs/{run}/checkpoints', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
     ['GET', '/v1/runs/{run}/updates', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
     ['GET', '/metrics', ['admin', 'operator', 'auditor']],
@@ -92,7 +96,7 @@ describe.each(PLACES)('on %s', (on) => {
       const listed = Object.entries<object>(body.paths).flatMap(([path, item]) =>
         Object.keys(item).map((method) => `${method.toUpperCase()} ${path}`),
       )
-      const pattern = (path: string) => path.replace(/\{(?!delivery)\w+\}|\w+-0/, '{id}')
+      const pattern = (path: string) => path.replace(/\{(?!delivery|round)\w+\}|\w+-0/, '{id}')
       expect(listed.sort()).toEqual(ROUTES.map(([method, path]) => `${method} ${pattern(path)}`).sort())
       expect(Object.keys(body.components.schemas)).toEqual(
         expect.arrayContaining(['Run', 'Lease', 'Report', 'RunSpec']),
@@ -106,6 +110,7 @@ describe.each(PLACES)('on %s', (on) => {
         .replace('{dataset}', 'north')
         .replace('{other}', 'run-0')
         .replace('{delivery}', 'msg-0')
+        .replace('{round}', '0')
       for (const [name, client] of Object.entries(callers) as [Caller, Client][]) {
         const { status } = await client.call(
           method,

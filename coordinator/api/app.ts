@@ -11,6 +11,7 @@ import { launchRoutes } from './launch.ts'
 import { leaseRoutes } from './leases.ts'
 import { metricRoutes } from './metrics.ts'
 import { modelRoutes } from './models.ts'
+import { roundRoutes } from './rounds.ts'
 import { type Api, type Env, newApi } from './route.ts'
 import { checkpointRoutes, runRoutes, updateRoutes } from './runs.ts'
 import type { Services } from './services.ts'
@@ -37,6 +38,7 @@ export function makeApp(services: Services): Api {
     runRoutes,
     updateRoutes,
     checkpointRoutes,
+    roundRoutes,
     eventRoutes,
     fineTuningRoutes,
     metricRoutes,
@@ -63,17 +65,22 @@ function tooLarge(): Response {
   return response
 }
 
+/** W3C Trace Context, version 00: the trace is not all zeros, nor is the parent. */
+const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
+
 /** One line for each request: pattern of the route, status and time, nothing that a caller sent. */
 function logged(services: Services): MiddlewareHandler<Env> {
   return async function logRequest(c, next) {
     const started = services.now()
     const request = hex(services.random(8))
+    const trace = TRACEPARENT.exec(c.req.header('traceparent') ?? '')?.[1] ?? hex(services.random(16))
     c.set('request', request)
     await next()
+    c.res.headers.set('traceresponse', `00-${trace}-${request}-01`)
     // Answers hold tokens and signed URLs.
     if (!c.res.headers.has('Cache-Control')) c.res.headers.set('Cache-Control', 'no-store')
     const { method } = c.req
     const ms = services.now() - started
-    services.log({ event: 'request', method, route: routePath(c, -1), status: c.res.status, ms, request })
+    services.log({ event: 'request', method, route: routePath(c, -1), status: c.res.status, ms, request, trace })
   }
 }

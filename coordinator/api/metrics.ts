@@ -19,6 +19,7 @@ const HELP: Readonly<Record<string, string>> = {
   sotto_run_rounds_closed: 'Closed rounds of the run.',
   sotto_run_reports: 'Accepted reports of the run.',
   sotto_run_report_bytes: 'Bytes of accepted reports of the run.',
+  sotto_run_report_seconds: 'From lease to accepted report, of the run.',
   sotto_run_epsilon: 'Epsilon that the run has spent.',
   sotto_dataset_epsilon_budget: 'Lifetime epsilon of the dataset.',
   sotto_dataset_epsilon_charged: 'What the filter of the lifetime budget has come to.',
@@ -34,8 +35,10 @@ const lineOf = ({ name, labels, value }: Sample): string => {
 function expositionOf(samples: readonly Sample[]): string {
   return Object.entries(HELP)
     .flatMap(([name, help]) => {
-      const own = samples.filter((sample) => sample.name === name)
-      return [`# HELP ${name} ${help}`, `# TYPE ${name} gauge`, ...own.map(lineOf)]
+      const names = [name, `${name}_sum`, `${name}_count`]
+      const own = samples.filter((sample) => names.includes(sample.name))
+      const type = own.some((sample) => sample.name === `${name}_sum`) ? 'summary' : 'gauge'
+      return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...own.map(lineOf)]
     })
     .join('\n')
     .concat('\n')
@@ -46,11 +49,13 @@ function samplesOfRun({ id, rounds, round, spent }: RunFacts): Sample[] {
   return [
     { name: 'sotto_run_rounds', labels: { run: id }, value: rounds },
     { name: 'sotto_run_rounds_closed', labels: { run: id }, value: round },
-    ...spent.flatMap(({ dataset, epsilon, reports, bytes }): Sample[] => {
+    ...spent.flatMap(({ dataset, epsilon, reports, bytes, seconds }): Sample[] => {
       const labels = { run: id, dataset }
       return [
         { name: 'sotto_run_reports', labels, value: reports },
         { name: 'sotto_run_report_bytes', labels, value: bytes },
+        { name: 'sotto_run_report_seconds_sum', labels, value: seconds },
+        { name: 'sotto_run_report_seconds_count', labels, value: reports },
         { name: 'sotto_run_epsilon', labels, value: epsilon },
       ]
     }),

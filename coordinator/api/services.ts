@@ -17,6 +17,8 @@ export interface LogLine {
   readonly ms?: number
   readonly run?: string
   readonly request?: string
+  /** Of the caller's trace (W3C Trace Context), or one that began here; `request` is the span. */
+  readonly trace?: string
 }
 
 /** Methods of an actor that may live elsewhere: called across a network, or in this process. */

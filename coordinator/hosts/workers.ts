@@ -95,6 +95,10 @@ const READING: ReadonlySet<string> = new Set<keyof Run>([
   'records',
   'updates',
   'checkpoints',
+  'stages',
+  'rounds',
+  'round',
+  'reports',
   'heldLease',
   'idle',
 ])

@@ -2,7 +2,7 @@ import { jobOf, type Run as RunAnswer } from '../../shared/api/index.ts'
 import { totalRounds } from '../../shared/zo/index.ts'
 import { isHeld } from './public.ts'
 import type { RoundFacts } from './round.ts'
-import type { Fault } from './store.ts'
+import type { Fault, Traffic } from './store.ts'
 import type { RunView, Slot } from './view.ts'
 
 export type RunState = RunAnswer['state']
@@ -36,7 +36,7 @@ export function describeRun(facts: {
   view: RunView
   fault: Fault | null
   reason: string | null
-  traffic: ReadonlyMap<string, { reports: number; bytes: number }>
+  traffic: ReadonlyMap<string, Traffic>
 }): RunFacts {
   const { view, fault, traffic } = facts
   const { losses, clipped, signals } = view
@@ -58,7 +58,7 @@ export function describeRun(facts: {
       dataset,
       epsilon,
       charges,
-      ...(traffic.get(dataset) ?? { reports: 0, bytes: 0 }),
+      ...(traffic.get(dataset) ?? { reports: 0, bytes: 0, seconds: 0 }),
     })),
     wanted: wantedOf({ ...facts.round, fault }),
     evaluation: view.evaluation,

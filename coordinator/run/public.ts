@@ -42,11 +42,7 @@ export function isGivenUp(offer: Offer, now: number): boolean {
 }
 
 /** The offer in the hands of a worker, where nobody has it now. */
-export function takenBy(
-  offer: Offer,
-  view: RunView,
-  taken: { worker: string; expires: number },
-): Offer & { hold: Hold } {
+export function takenBy(offer: Offer, view: RunView, taken: Omit<Hold, 'lease'>): Offer & { hold: Hold } {
   const attempt = offer.hold ? offer.attempt + 1 : offer.attempt
   return { work: offer.work, attempt, hold: { lease: publicLeaseId(view.id, offer.work, attempt), ...taken } }
 }

@@ -1,4 +1,13 @@
-import type { Lease, PublicReport, Report, RunSpec } from '../../shared/api/index.ts'
+import type {
+  Lease,
+  PublicReport,
+  Report,
+  ReportMetadata,
+  Round,
+  RoundDetail,
+  RunSpec,
+  StageProgress,
+} from '../../shared/api/index.ts'
 import {
   awaitedWork,
   canonicalJson,
@@ -42,9 +51,10 @@ import {
   type RoundFacts,
   type Step,
 } from './round.ts'
+import { roundOf, roundsOf, stagesOf } from './rounds.ts'
 import { serialQueue } from './serial.ts'
 import { isSignedBy } from './signature.ts'
-import { type Hold, RunStore, type StoredReport } from './store.ts'
+import { type Hold, type ReportQuestion, RunStore, type StoredReport } from './store.ts'
 import { Trainer } from './trainer.ts'
 import type { OpenRound, RunView, Slot } from './view.ts'
 
@@ -184,7 +194,9 @@ export class Run {
       // A worker that replayed to another state evaluated another model.
       if (report.stateHash !== currentHash(view)) throw new RunError('bad_report')
       const bytes = canonicalJson(report).length
-      const kept = { lease, round, dataset, worker: worker.id, bodyHash, integers, signature, bytes }
+      const { taken } = memory.holds.get(lease)!
+      const times = { taken, received: Math.floor(this.#ports.now()) }
+      const kept = { lease, round, dataset, worker: worker.id, bodyHash, integers, signature, bytes, ...times }
       this.#store.keepReport(kept)
       memory.reports.set(dataset, kept)
     })
@@ -240,6 +252,24 @@ export class Run {
   async checkpoints(most: number): Promise<TimedCheckpoint[]> {
     this.#load()
     return checkpointsOf(this.#store, most)
+  }
+
+  async stages(): Promise<StageProgress[]> {
+    return stagesOf(viewOf(this.#load()))
+  }
+
+  /** Rounds before one, newest first. */
+  async rounds(page: { before: number; limit: number }): Promise<{ items: Round[]; next: string | null }> {
+    return roundsOf(this.#store, viewOf(this.#load()), page)
+  }
+
+  async round(round: number): Promise<RoundDetail | null> {
+    return roundOf(this.#store, viewOf(this.#load()), round)
+  }
+
+  /** What is known of accepted reports, newest first. */
+  async reports(question: ReportQuestion): Promise<{ items: ReportMetadata[]; next: string | null }> {
+    return this.#store.reportsBefore(question)
   }
 
   /** The view of a log that was compared with the bucket, all that is staged stored. @throws RunError `not_found`; StoreError */
@@ -467,7 +497,8 @@ export class Run {
   }
 
   #handOut(memory: Memory, slot: Slot, worker: string): Hold {
-    const hold = { lease: slot.lease, worker, expires: this.#expiry(memory.log.view!) }
+    const taken = Math.floor(this.#ports.now())
+    const hold = { lease: slot.lease, worker, taken, expires: this.#expiry(memory.log.view!) }
     this.#store.hold(hold)
     memory.holds.set(slot.lease, hold)
     this.#ports.setAlarm(nextAlarm(this.#facts(memory, memory.log.view!)))
@@ -479,7 +510,7 @@ export class Run {
     if (!view.accounts.has(worker.dataset)) return null
     const now = this.#ports.now()
     if (isHeld(offer, now)) return heldBy(offer, view, { worker, now })
-    const taken = takenBy(offer, view, { worker: worker.id, expires: this.#expiry(view) })
+    const taken = takenBy(offer, view, { worker: worker.id, taken: Math.floor(now), expires: this.#expiry(view) })
     this.#store.hold(taken.hold)
     memory.offer = taken
     this.#ports.setAlarm(nextAlarm(this.#facts(memory, view)))
@@ -515,6 +546,12 @@ export class Run {
     this.#ports.onFault(this.#memory?.log.id ?? 'unknown', faultCode(error))
     this.#ports.setAlarm(this.#ports.now() + RETRY_MS)
   }
+}
+
+/** @throws RunError `not_found` before the first record is stored. */
+function viewOf({ log }: Memory): RunView {
+  if (!log.view) throw new RunError('not_found')
+  return log.view
 }
 
 /** The view of a run that reads a worker's dataset; to others it does not exist. */

@@ -33,6 +33,8 @@ export const segment = sqliteTable(
 export const hold = sqliteTable('hold', {
   lease: text().primaryKey(),
   worker: text().notNull(),
+  /** When it was handed out, milliseconds since 1970. */
+  taken: integer(),
   /** Milliseconds since 1970; not reported by then, the lease is lost. */
   expires: integer().notNull(),
 })
@@ -52,6 +54,9 @@ export const report = sqliteTable(
     signature: text().notNull(),
     /** Length of the accepted body. */
     bytes: integer().notNull(),
+    /** When its lease was handed out, and when it came: milliseconds since 1970. */
+    taken: integer(),
+    received: integer(),
   },
   (t) => [
     index('report_round').on(t.round),

@@ -1,4 +1,5 @@
 import { and, asc, desc, eq, gte, lte, max, sql } from 'drizzle-orm'
+import type { ReportMetadata } from '../../shared/api/index.ts'
 import { type ActorStorage, Database } from '../storage/index.ts'
 import { migrations } from './migrations.gen.ts'
 import * as schema from './schema.ts'
@@ -11,6 +12,8 @@ export interface StoredSegment {
 export interface Hold {
   readonly lease: string
   readonly worker: string
+  /** When it was handed out; null where nobody wrote that down. */
+  readonly taken: number | null
   readonly expires: number
 }
 export interface StoredReport {
@@ -22,11 +25,28 @@ export interface StoredReport {
   readonly integers: number[]
   readonly signature: string
   readonly bytes: number
+  readonly taken: number | null
+  readonly received: number | null
 }
 export interface Checkpoint {
   readonly rounds: number
   readonly size: number
   readonly sha256: string
+}
+
+/** What a dataset has reported. */
+export interface Traffic {
+  readonly reports: number
+  readonly bytes: number
+  /** From lease to report, all reports together. */
+  readonly seconds: number
+}
+/** Which reports are asked for: those before one, of a round or a dataset where it is named. */
+export interface ReportQuestion {
+  readonly before: number
+  readonly limit: number
+  readonly round?: number | undefined
+  readonly dataset?: string | undefined
 }
 
 /** Segments answered by one call. */
@@ -143,20 +163,45 @@ export class RunStore {
     return rows.map((row) => ({ ...row, integers: JSON.parse(row.integers) as number[] }))
   }
 
-  /** Accepted reports and the length of their bodies, by dataset. */
-  traffic(): Map<string, { reports: number; bytes: number }> {
+  /** Accepted reports before one by its number, newest first. */
+  reportsBefore(wanted: ReportQuestion): { items: ReportMetadata[]; next: string | null } {
+    const { lease, round, dataset, worker, bytes, taken, received } = schema.report
+    const number = sql<number>`${schema.report}.rowid`
+    const rows = this.#database.transact((db) =>
+      db
+        .select({ number, lease, round, dataset, worker, bytes, taken, received })
+        .from(schema.report)
+        .where(
+          and(
+            sql`${number} < ${wanted.before}`,
+            wanted.round === undefined ? undefined : eq(round, wanted.round),
+            wanted.dataset === undefined ? undefined : eq(dataset, wanted.dataset),
+          ),
+        )
+        .orderBy(desc(number))
+        .limit(wanted.limit + 1)
+        .all(),
+    )
+    const shown = rows.slice(0, wanted.limit)
+    const next = rows.length > wanted.limit ? String(shown.at(-1)!.number) : null
+    return { items: shown.map(({ number: _, ...metadata }) => metadata), next }
+  }
+
+  /** Accepted reports, the length of their bodies and the time that they took, by dataset. */
+  traffic(): Map<string, Traffic> {
     const rows = this.#database.transact((db) =>
       db
         .select({
           dataset: schema.report.dataset,
           reports: sql<number>`count(*)`,
           bytes: sql<number>`sum(${schema.report.bytes})`,
+          seconds: sql<number>`coalesce(sum(${schema.report.received} - ${schema.report.taken}), 0) / 1000.0`,
         })
         .from(schema.report)
         .groupBy(schema.report.dataset)
         .all(),
     )
-    return new Map(rows.map(({ dataset, reports, bytes }) => [dataset, { reports, bytes }]))
+    return new Map(rows.map(({ dataset, ...traffic }) => [dataset, traffic]))
   }
 
   keepCheckpoint(wanted: Checkpoint): void {

@@ -76,6 +76,8 @@ export interface RunView {
   head: LogHead
   /** Closed rounds. */
   closed: number
+  /** Seq of the record that opened each round. */
+  readonly opened: number[]
   open: OpenRound | null
   readonly accounts: ReadonlyMap<string, Account>
   /** Decides whether a dataset's charges stay within the run's budget. */
@@ -112,6 +114,7 @@ export function viewOfSpec(record: Extract<RunRecord, { type: 'spec' }>): RunVie
     created: time,
     head: EMPTY_LOG,
     closed: 0,
+    opened: [],
     open: null,
     accounts: new Map(spec.datasets.map(({ id }) => [id, new Account(spec.budget.delta)])),
     filter: new ScheduleFilter(envelopeOf(spec), spec.budget),
@@ -135,6 +138,7 @@ export function foldRecord(view: RunView, record: RunRecord): void {
     case 'stage':
       return
     case 'open':
+      view.opened[record.round] = record.seq
       view.open = { round: record.round, stage: record.stage, opened: record.time, slots: new Map() }
       return
     case 'charge': {

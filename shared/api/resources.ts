@@ -263,9 +263,12 @@ export const runSchema = z
           charges: z.int(),
           reports: z.int(),
           bytes: z.int(),
+          seconds: z.number(),
         }),
       )
-      .describe('By this run, from its log; bytes are those of accepted report bodies.'),
+      .describe(
+        'By this run, from its log; bytes are those of accepted report bodies, seconds those from lease to report, all together.',
+      ),
     stateHash: HexHash.nullable(),
     head: z.strictObject({ size: z.int(), hash: HexHash }),
     adapter: z.strictObject({ key: z.string(), sha256: HexHash, bytes: z.int(), url: z.string() }).nullable(),
