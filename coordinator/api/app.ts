@@ -11,11 +11,15 @@ import { launchRoutes } from './launch.ts'
 import { leaseRoutes } from './leases.ts'
 import { metricRoutes } from './metrics.ts'
 import { modelRoutes } from './models.ts'
+import type { ApiDocument } from './reference/document.ts'
+import { referenceRoutes } from './reference/index.ts'
 import { roundRoutes } from './rounds.ts'
 import { type Api, type Env, newApi } from './route.ts'
 import { checkpointRoutes, runRoutes, updateRoutes } from './runs.ts'
 import type { Services } from './services.ts'
 import { webhookRoutes } from './webhooks.ts'
+
+const DOCUMENT = { openapi: '3.1.0', info: { title: 'Sotto coordinator', version: '1' } }
 
 /** The largest bodies are manifests of 1,000 files and spaces of 2,000 sites, each below 700 KB. */
 const MAX_BODY_BYTES = 1 << 20
@@ -48,7 +52,11 @@ export function makeApp(services: Services): Api {
     app.route('/', routes(services))
   }
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
-  app.doc31('/openapi.json', { openapi: '3.1.0', info: { title: 'Sotto coordinator', version: '1' } })
+  app.doc31('/openapi.json', DOCUMENT)
+  app.route(
+    '/',
+    referenceRoutes(() => app.getOpenAPI31Document(DOCUMENT) as unknown as ApiDocument),
+  )
   app.notFound(() => problemResponse('not_found'))
   app.onError((error, c) => {
     const { code, detail, retryAfter } = problemOfError(error)
