@@ -17,7 +17,7 @@ export default defineConfig({
         test: {
           name: 'node',
           setupFiles: ['test/tooling/seed.ts'],
-          include: ['{shared,coordinator,gpu-worker,cli,demo,infra,test}/**/*.test.ts'],
+          include: ['{shared,client,coordinator,gpu-worker,cli,demo,infra,test}/**/*.test.ts'],
           exclude: ['test/workerd/**', '**/node_modules/**'],
           testTimeout: 120_000,
           hookTimeout: 120_000,

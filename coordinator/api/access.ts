@@ -13,13 +13,13 @@ import {
 import { findDataset } from './datasets.ts'
 import { ApiError } from './fault.ts'
 import { once } from './once.ts'
-import { type Api, allow, body, idParam, json, newApi, pageQuery, problems, security, workerOf } from './route.ts'
+import { allow, body, idParam, json, newApi, pageQuery, problems, security, workerOf } from './route.ts'
 import type { Services } from './services.ts'
 
 const done = { description: 'Done; again is the same.' } as const
 
 /** Tokens of people. */
-export function tokenRoutes(services: Services): Api {
+export function tokenRoutes(services: Services) {
   const admin = allow(services, 'admin')
   const create = createRoute({
     method: 'post',
@@ -74,7 +74,7 @@ export function tokenRoutes(services: Services): Api {
 }
 
 /** Workers, each bound to one dataset. */
-export function workerRoutes(services: Services): Api {
+export function workerRoutes(services: Services) {
   const admin = allow(services, 'admin')
   const create = createRoute({
     method: 'post',
@@ -150,7 +150,7 @@ export function workerRoutes(services: Services): Api {
 }
 
 /** What a worker sees of itself, and the key it enrols. */
-export function selfRoutes(services: Services): Api {
+export function selfRoutes(services: Services) {
   const worker = allow(services, 'worker')
   const self = createRoute({
     method: 'get',

@@ -24,6 +24,29 @@ const DOCUMENT = { openapi: '3.1.0', info: { title: 'Sotto coordinator', version
 /** The largest bodies are manifests of 1,000 files and spaces of 2,000 sites, each below 700 KB. */
 const MAX_BODY_BYTES = 1 << 20
 
+/** All routes, chained so that their types are known to a client. `self` before `{id}`, `plan` before `{id}`: the first match answers. */
+function routesOf(services: Services) {
+  return newApi()
+    .route('/', selfRoutes(services))
+    .route('/', datasetRoutes(services))
+    .route('/', tokenRoutes(services))
+    .route('/', workerRoutes(services))
+    .route('/', modelRoutes(services))
+    .route('/', launchRoutes(services))
+    .route('/', runRoutes(services))
+    .route('/', updateRoutes(services))
+    .route('/', checkpointRoutes(services))
+    .route('/', roundRoutes(services))
+    .route('/', eventRoutes(services))
+    .route('/', fineTuningRoutes(services))
+    .route('/', metricRoutes(services))
+    .route('/', webhookRoutes(services))
+    .route('/', leaseRoutes(services))
+}
+
+/** What the API has, for a client that is typed by it. */
+export type App = ReturnType<typeof routesOf>
+
 /** The HTTP face of the coordinator. Runs wherever Hono runs; everything it needs comes with `services`. */
 export function makeApp(services: Services): Api {
   const app = newApi()
@@ -31,26 +54,7 @@ export function makeApp(services: Services): Api {
   app.use('/v1/*', bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }))
   app.use('/v1/fine_tuning/*', withErrors)
   app.get('/healthz', (c) => c.json({ ok: true }))
-  // `self` before `{id}`, `plan` before `{id}`: the first match answers.
-  for (const routes of [
-    selfRoutes,
-    datasetRoutes,
-    tokenRoutes,
-    workerRoutes,
-    modelRoutes,
-    launchRoutes,
-    runRoutes,
-    updateRoutes,
-    checkpointRoutes,
-    roundRoutes,
-    eventRoutes,
-    fineTuningRoutes,
-    metricRoutes,
-    webhookRoutes,
-    leaseRoutes,
-  ]) {
-    app.route('/', routes(services))
-  }
+  app.route('/', routesOf(services))
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   app.doc31('/openapi.json', DOCUMENT)
   app.route(

@@ -2,7 +2,7 @@ import { createRoute } from '@hono/zod-openapi'
 import { type Dataset, datasetRequestSchema, datasetSchema, pageOf, policySchema } from '../../shared/api/index.ts'
 import { ApiError } from './fault.ts'
 import { once } from './once.ts'
-import { type Api, allow, body, idParam, json, newApi, pageQuery, problems, security } from './route.ts'
+import { allow, body, idParam, json, newApi, pageQuery, problems, security } from './route.ts'
 import type { Services } from './services.ts'
 
 /** A registered dataset. @throws ApiError `not_found`, or as given. */
@@ -16,7 +16,7 @@ export async function findDataset(
   return found
 }
 
-export function datasetRoutes(services: Services): Api {
+export function datasetRoutes(services: Services) {
   const create = createRoute({
     method: 'post',
     path: '/v1/datasets',

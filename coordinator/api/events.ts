@@ -2,7 +2,7 @@ import { streamSSE } from 'hono/streaming'
 import { runEventSchema } from '../../shared/api/index.ts'
 import { EventFold, runTopic } from '../run/index.ts'
 import { ApiError } from './fault.ts'
-import { type Api, allow, idParam, newApi, problems, security } from './route.ts'
+import { allow, idParam, newApi, problems, security } from './route.ts'
 import { findRun } from './runs.ts'
 import type { Services } from './services.ts'
 
@@ -10,7 +10,7 @@ import type { Services } from './services.ts'
 const HEARTBEAT_MS = 15_000
 
 /** Events of a run by SSE. They are read from its log: `id` is the record's seq, and `Last-Event-ID` goes on after it. */
-export function eventRoutes(services: Services): Api {
+export function eventRoutes(services: Services) {
   const api = newApi()
   api.openAPIRegistry.registerPath({
     method: 'get',

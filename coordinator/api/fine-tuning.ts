@@ -17,7 +17,7 @@ import {
 import { checkpointKey, EventFold, type RunFacts } from '../run/index.ts'
 import { ApiError } from './fault.ts'
 import { startRun } from './launch.ts'
-import { type Api, type ApiContext, allow, body, type Env, idParam, json, newApi, problems, security } from './route.ts'
+import { type ApiContext, allow, body, type Env, idParam, json, newApi, problems, security } from './route.ts'
 import { findRun } from './runs.ts'
 import type { Services } from './services.ts'
 
@@ -133,7 +133,7 @@ export const withErrors: MiddlewareHandler<Env> = async function addError(c, nex
   c.res = new Response(JSON.stringify({ ...problem.data, error }), { status: c.res.status, headers: c.res.headers })
 }
 
-export function fineTuningRoutes(services: Services): Api {
+export function fineTuningRoutes(services: Services) {
   const launchers = allow(services, 'admin', 'operator')
   const readers = allow(services, 'admin', 'operator', 'auditor')
   const path = '/v1/fine_tuning/jobs'

@@ -15,7 +15,7 @@ import { findDataset } from './datasets.ts'
 import { ApiError } from './fault.ts'
 import { requireModel } from './models.ts'
 import { once } from './once.ts'
-import { type Api, type ApiContext, allow, body, json, newApi, problems, security } from './route.ts'
+import { type ApiContext, allow, body, json, newApi, problems, security } from './route.ts'
 import { answerOf } from './runs.ts'
 import type { Services } from './services.ts'
 
@@ -104,7 +104,7 @@ interface RunDraft {
 }
 
 /** Planning and starting runs. */
-export function launchRoutes(services: Services): Api {
+export function launchRoutes(services: Services) {
   const launchers = allow(services, 'admin', 'operator')
   const plan = createRoute({
     method: 'post',

@@ -9,7 +9,7 @@ import {
 import type { WorkerIdentity } from '../directory/index.ts'
 import { datasetTopic } from '../run/index.ts'
 import { ApiError } from './fault.ts'
-import { type Api, allow, body, idParam, json, newApi, problems, security, workerOf } from './route.ts'
+import { allow, body, idParam, json, newApi, problems, security, workerOf } from './route.ts'
 import type { Services } from './services.ts'
 
 /** The lease that a worker holds in any run, else the first that is free. One run's fault does not starve the others. */
@@ -50,7 +50,7 @@ async function waitForLease(
   }
 }
 
-export function leaseRoutes(services: Services): Api {
+export function leaseRoutes(services: Services) {
   const worker = allow(services, 'worker')
   const lease = createRoute({
     method: 'post',

@@ -2,7 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import type { Dataset } from '../../shared/api/index.ts'
 import type { RunFacts } from '../run/index.ts'
 import { findDataset } from './datasets.ts'
-import { type Api, allow, newApi, problems, security } from './route.ts'
+import { allow, newApi, problems, security } from './route.ts'
 import type { Services } from './services.ts'
 
 /** One series of Prometheus' text format. Labels are ids, which need no quoting. */
@@ -102,7 +102,7 @@ async function allSamples(services: Services): Promise<Sample[]> {
 }
 
 /** Figures for a monitor and for an autoscaler of workers, which starts as many as leases are wanted. */
-export function metricRoutes(services: Services): Api {
+export function metricRoutes(services: Services) {
   const metrics = createRoute({
     method: 'get',
     path: '/metrics',

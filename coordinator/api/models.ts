@@ -10,7 +10,7 @@ import { canonicalJson, hashOf } from '../../shared/ledger/index.ts'
 import { commitObject } from '../objects/store.ts'
 import { ApiError } from './fault.ts'
 import { once } from './once.ts'
-import { type Api, allow, body, json, newApi, problems, security } from './route.ts'
+import { allow, body, json, newApi, problems, security } from './route.ts'
 import type { Services } from './services.ts'
 
 /** How long signed URLs last: model files are large. */
@@ -40,7 +40,7 @@ export async function requireModel(services: Services, id: string): Promise<Mode
   return manifest
 }
 
-export function modelRoutes(services: Services): Api {
+export function modelRoutes(services: Services) {
   const create = createRoute({
     method: 'post',
     path: '/v1/models',

@@ -8,14 +8,14 @@ import {
   stageProgressSchema,
 } from '../../shared/api/index.ts'
 import { ApiError } from './fault.ts'
-import { type Api, allow, idParam, json, newApi, numberedQuery, problems, security } from './route.ts'
+import { allow, idParam, json, newApi, numberedQuery, problems, security } from './route.ts'
 import { findRun } from './runs.ts'
 import type { Services } from './services.ts'
 
 const round = z.coerce.number().int().min(0).max(1_000_000_000)
 
 /** Stages, rounds and reports of a run, as its log tells them. */
-export function roundRoutes(services: Services): Api {
+export function roundRoutes(services: Services) {
   const readers = allow(services, 'admin', 'operator', 'auditor', 'worker')
   const stages = createRoute({
     method: 'get',

@@ -13,7 +13,7 @@ import { segmentKey } from '../../shared/ledger/index.ts'
 import { checkpointKey, type RunFacts } from '../run/index.ts'
 import { ApiError } from './fault.ts'
 import { DOWNLOAD_SECONDS } from './models.ts'
-import { type Api, type ApiContext, allow, idParam, json, newApi, numberedQuery, problems, security } from './route.ts'
+import { type ApiContext, allow, idParam, json, newApi, numberedQuery, problems, security } from './route.ts'
 import type { Services } from './services.ts'
 
 /** A run that the caller may see: people all, a worker those that read its dataset. @throws ApiError `not_found` */
@@ -37,7 +37,7 @@ export async function answerOf(services: Services, facts: RunFacts): Promise<Run
 }
 
 /** Runs that are there: lists, one, and its end. */
-export function runRoutes(services: Services): Api {
+export function runRoutes(services: Services) {
   const launchers = allow(services, 'admin', 'operator')
   const readers = allow(services, 'admin', 'operator', 'auditor', 'worker')
   const list = createRoute({
@@ -115,7 +115,7 @@ export function runRoutes(services: Services): Api {
 const CHECKPOINTS_MOST = 20_000
 
 /** Stored states of a run. */
-export function checkpointRoutes(services: Services): Api {
+export function checkpointRoutes(services: Services) {
   const checkpoints = createRoute({
     method: 'get',
     path: '/v1/runs/{id}/checkpoints',
@@ -149,7 +149,7 @@ export function checkpointRoutes(services: Services): Api {
 }
 
 /** The log of a run, for those who replay it. */
-export function updateRoutes(services: Services): Api {
+export function updateRoutes(services: Services) {
   const updates = createRoute({
     method: 'get',
     path: '/v1/runs/{id}/updates',

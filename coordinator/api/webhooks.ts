@@ -11,14 +11,14 @@ import {
 } from '../../shared/api/index.ts'
 import { ApiError } from './fault.ts'
 import { once } from './once.ts'
-import { type Api, allow, body, idParam, json, newApi, numberedQuery, pageQuery, problems, security } from './route.ts'
+import { allow, body, idParam, json, newApi, numberedQuery, pageQuery, problems, security } from './route.ts'
 import type { Services } from './services.ts'
 
 const done = { description: 'Done; again is the same.' } as const
 const deliveryParam = z.strictObject({ id: Identifier, delivery: Identifier })
 
 /** Addresses that events are sent to, by Standard Webhooks. */
-export function webhookRoutes(services: Services): Api {
+export function webhookRoutes(services: Services) {
   const admin = allow(services, 'admin')
   const readers = allow(services, 'admin', 'operator', 'auditor')
   const create = createRoute({
