@@ -7,6 +7,7 @@ import {
   jobCheckpointSchema,
   jobEventSchema,
   jobListQuery,
+  jobProblemSchema,
   jobRequestSchema,
   jobSchema,
   listOf,
@@ -17,7 +18,7 @@ import {
 import { checkpointKey, EventFold, type RunFacts } from '../run/index.ts'
 import { ApiError } from './fault.ts'
 import { startRun } from './launch.ts'
-import { type ApiContext, allow, body, type Env, idParam, json, newApi, problems, security } from './route.ts'
+import { type ApiContext, allow, body, type Env, idParam, json, newApi, security } from './route.ts'
 import { findRun } from './runs.ts'
 import type { Services } from './services.ts'
 
@@ -112,6 +113,13 @@ function seqOf(run: string, event: string): number {
   return Number(named.seq)
 }
 
+const jobProblems = {
+  default: {
+    description: 'A problem document, with the error that clients of this API read.',
+    content: { 'application/problem+json': { schema: jobProblemSchema } },
+  },
+} as const
+
 /** Refusals in this API's form beside ours: its clients read `error`. */
 export const withErrors: MiddlewareHandler<Env> = async function addError(c, next) {
   await next()
@@ -138,7 +146,7 @@ export function fineTuningRoutes(services: Services) {
   const readers = allow(services, 'admin', 'operator', 'auditor')
   const path = '/v1/fine_tuning/jobs'
   const ofJob = { security, request: { params: idParam } }
-  const job = { 200: json(jobSchema, 'The job.'), ...problems }
+  const job = { 200: json(jobSchema, 'The job.'), ...jobProblems }
   const create = createRoute({
     method: 'post',
     path,
@@ -155,7 +163,7 @@ export function fineTuningRoutes(services: Services) {
     security,
     middleware: readers,
     request: { query: jobListQuery },
-    responses: { 200: json(listOf(jobSchema), 'A page.'), ...problems },
+    responses: { 200: json(listOf(jobSchema), 'A page.'), ...jobProblems },
   })
   const get = createRoute({
     ...ofJob,
@@ -181,7 +189,7 @@ export function fineTuningRoutes(services: Services) {
     security,
     middleware: readers,
     request: { params: idParam, query: jobListQuery },
-    responses: { 200: json(listOf(jobEventSchema), 'A page.'), ...problems },
+    responses: { 200: json(listOf(jobEventSchema), 'A page.'), ...jobProblems },
   })
   const checkpoints = createRoute({
     method: 'get',
@@ -190,7 +198,7 @@ export function fineTuningRoutes(services: Services) {
     security,
     middleware: readers,
     request: { params: idParam, query: jobListQuery },
-    responses: { 200: json(listOf(jobCheckpointSchema), 'A page.'), ...problems },
+    responses: { 200: json(listOf(jobCheckpointSchema), 'A page.'), ...jobProblems },
   })
 
   const jobById = async (c: ApiContext, id: string) => jobOf((await findRun(services, c, id)).facts)

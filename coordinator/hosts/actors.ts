@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { LogLine } from '../api/index.ts'
+import type { LogLine, Remote } from '../api/index.ts'
 import { DatasetActor } from '../dataset/index.ts'
 import type { Directory, RandomBytes } from '../directory/index.ts'
 import type { ObjectStore } from '../objects/index.ts'
@@ -12,7 +12,7 @@ import { NodeStorage, type NodeStorageOptions } from './node-storage.ts'
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 export interface ActorHost {
-  readonly datasets: { get(id: string): Promise<DatasetActor> }
+  readonly datasets: { get(id: string): Promise<Remote<DatasetActor>> }
   readonly runs: { get(id: string): Promise<Run> }
   readonly webhooks: Webhooks
   close(): Promise<void>
@@ -42,6 +42,21 @@ function registry<T>(open: (id: string) => Promise<T>) {
   return { get, all: () => [...known.values()] }
 }
 
+/** An actor whose calls are answered when what they changed outlives power loss. */
+function synced<T extends object>(actor: T, storage: NodeStorage): Remote<T> {
+  return new Proxy(actor, {
+    get: (target, name) => {
+      const method: unknown = Reflect.get(target, name)
+      if (typeof method !== 'function') return method
+      return async (...args: unknown[]): Promise<unknown> => {
+        const answer: unknown = await method.apply(target, args)
+        await storage.synced()
+        return answer
+      }
+    },
+  }) as unknown as Remote<T>
+}
+
 /** The actors of one process, one SQLite file each: `datasets/<id>.sqlite`, `runs/<id>.sqlite`, `webhooks.sqlite`. */
 export async function openActors(around: Surroundings): Promise<ActorHost> {
   const files: NodeStorage[] = []
@@ -57,8 +72,8 @@ export async function openActors(around: Surroundings): Promise<ActorHost> {
 
   const datasets = registry((id) => {
     // A charge lost to a power cut would be spent twice, and nothing else would know: these files are always synced.
-    const storage = storageAt('datasets', id, { synchronous: 'full' })
-    return DatasetActor.open({ storage, now: around.now })
+    const storage = storageAt('datasets', id, { synchronous: 'normal' })
+    return DatasetActor.open({ storage, now: around.now }).then((actor) => synced(actor, storage))
   })
   const ledger: DatasetLedger = {
     charge: async (dataset, charge, options) => (await datasets.get(dataset)).charge(charge, options),

@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, type MockInstance, vi } from 'vitest'
 import { migrations } from '../dataset/migrations.gen.ts'
 import { charge } from '../dataset/schema.ts'
 import { Database, StorageError } from '../storage/index.ts'
@@ -95,6 +96,44 @@ describe('transactions', () => {
     expect(ids()).toEqual([1])
     expect(storage.sql.exec('PRAGMA synchronous').one()).toEqual({ synchronous: 2 })
     expect(storage.sql.exec('PRAGMA journal_mode').one()).toEqual({ journal_mode: 'wal' })
+  })
+})
+
+describe('commits that wait for the disk together', () => {
+  const commit = (id: number) => storage.transactionSync(() => add(id))
+  let datasync: MockInstance
+  beforeEach(async () => {
+    const file = await open(join(folder, 'a.sqlite'))
+    datasync = vi.spyOn(Object.getPrototypeOf(file), 'datasync')
+    await file.close()
+  })
+  afterEach(() => datasync.mockRestore())
+
+  it('share a sync, and need none where nothing changed', async () => {
+    commit(1)
+    await Promise.all([storage.synced(), storage.synced(), storage.synced()])
+    expect(datasync).toHaveBeenCalledTimes(1)
+    await storage.synced()
+    storage.transactionSync(() => ids())
+    await storage.synced()
+    expect(datasync).toHaveBeenCalledTimes(1)
+  })
+
+  it('wait for another where they come while one is under way', async () => {
+    commit(1)
+    const first = storage.synced()
+    commit(2)
+    await Promise.all([first, storage.synced(), storage.synced()])
+    expect(datasync).toHaveBeenCalledTimes(2)
+  })
+
+  it('never pass again on a disk that failed once', async () => {
+    datasync.mockRejectedValueOnce(Object.assign(new Error('SENTINEL'), { code: 'EIO' }))
+    commit(1)
+    const failed = expect.objectContaining({ code: 'unavailable', message: expect.not.stringContaining('SENTINEL') })
+    await expect(storage.synced()).rejects.toEqual(failed)
+    await expect(storage.synced()).rejects.toEqual(failed)
+    expect(datasync).toHaveBeenCalledTimes(1)
   })
 })
 

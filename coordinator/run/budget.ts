@@ -1,5 +1,5 @@
 import { envelopeOf, type RunSpec } from '../../shared/api/index.ts'
-import type { RunTerms } from '../dataset/index.ts'
+import type { ChargeAnswer, RunTerms } from '../dataset/index.ts'
 import type { DatasetLedger } from './ports.ts'
 import type { ChargeEntry } from './round.ts'
 import type { RunView } from './view.ts'
@@ -43,10 +43,18 @@ export async function refusalOf(
     const charges = view.accounts.get(dataset)?.with(event)
     if (!charges || !view.filter.allows(charges)) return ofRun(dataset)
   }
-  for (const charge of charges) {
-    const answer = await datasets.charge(charge.dataset, chargeOf(view, charge), { dryRun: true })
-    if (answer !== 'charged') return ofDataset(charge.dataset, answer)
-  }
+  return await chargeAll(charges, (charge) => datasets.charge(charge.dataset, chargeOf(view, charge), { dryRun: true }))
+}
+
+/** Asks all datasets at once. @returns the first refusal by their order */
+async function chargeAll(
+  charges: readonly ChargeEntry[],
+  ask: (charge: ChargeEntry) => Promise<ChargeAnswer>,
+): Promise<Refusal | null> {
+  const answers = await Promise.all(
+    charges.map(async (charge) => ({ dataset: charge.dataset, answer: await ask(charge) })),
+  )
+  for (const { dataset, answer } of answers) if (answer !== 'charged') return ofDataset(dataset, answer)
   return null
 }
 
@@ -62,11 +70,7 @@ export async function reserve(
 ): Promise<Refusal | null> {
   const refusal = await refusalOf(view, charges, datasets)
   if (refusal) return refusal
-  for (const charge of charges) {
-    const answer = await datasets.charge(charge.dataset, chargeOf(view, charge))
-    if (answer !== 'charged') return ofDataset(charge.dataset, answer)
-  }
-  return null
+  return await chargeAll(charges, (charge) => datasets.charge(charge.dataset, chargeOf(view, charge)))
 }
 
 function chargeOf(view: RunView, { lease, event }: ChargeEntry) {

@@ -54,6 +54,18 @@ export const problemSchema = z
   .meta({ id: 'Problem' })
 export type Problem = z.infer<typeof problemSchema>
 
+/** The same with what OpenAI's clients read. */
+export const jobProblemSchema = problemSchema
+  .extend({
+    error: z.strictObject({
+      message: z.string(),
+      type: z.string(),
+      code: z.string(),
+      param: z.string().nullable(),
+    }),
+  })
+  .meta({ id: 'JobProblem' })
+
 /** The problem document of a code. `detail` must hold names, ids and codes only. */
 export function problemOf(code: ProblemCode, detail?: string): Problem {
   const { status, title } = PROBLEMS[code]
