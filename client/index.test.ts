@@ -29,16 +29,19 @@ describe.each(PLACES)('the client on %s', (on) => {
 
   it('uploads a model, plans, creates and follows a run, and has its end', async () => {
     const sotto = connect({ url: stage.host.url, token: stage.host.adminToken })
-    const { files } = manifestOf(SMALL_FILES)
+    // The bucket is shared with other tests: what they upload is there.
+    const contents = { ...SMALL_FILES, 'weights.bin': crypto.getRandomValues(new Uint8Array(64)) }
+    const { files } = manifestOf(contents)
     const asked: string[] = []
     const read = async (path: string) => {
       asked.push(path)
-      return new Uint8Array((SMALL_FILES as Record<string, Uint8Array>)[path]!)
+      return new Uint8Array((contents as Record<string, Uint8Array>)[path]!)
     }
     const model = await sotto.uploadModel(files, read)
-    expect(asked.sort()).toEqual(Object.keys(SMALL_FILES).sort())
+    expect(asked).toContain('weights.bin')
+    const uploaded = asked.length
     expect(await sotto.uploadModel(files, read)).toBe(model)
-    expect(asked).toHaveLength(files.length)
+    expect(asked).toHaveLength(uploaded)
 
     const request = smallRequest({ model, datasets: ['north'] })
     const plan = await sotto.answer(sotto.api.v1.runs.plan.$post({ json: request }))

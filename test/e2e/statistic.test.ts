@@ -100,6 +100,6 @@ describe('a statistic over three sites', () => {
         (error: Error) => error.message,
       )
     expect(await code({ task: { ...task, kind: 'causal-lm', format: 'completion' } })).toMatch(/bad_request/)
-    expect(await code({ preset: { name: 'sotto', samplingRate: 0.1 } })).toMatch(/bad_request space\.kind/)
+    expect(await code({ preset: { name: 'sotto', samplingRate: 0.1 } })).toMatch(/bad_request: space\.kind/)
   })
 })
