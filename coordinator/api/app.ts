@@ -84,8 +84,10 @@ const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{
 function logged(services: Services): MiddlewareHandler<Env> {
   return async function logRequest(c, next) {
     const started = services.now()
-    const request = hex(services.random(8))
-    const trace = TRACEPARENT.exec(c.req.header('traceparent') ?? '')?.[1] ?? hex(services.random(16))
+    // One draw for both: the request's own, and a trace for those who send none.
+    const drawn = hex(services.random(24))
+    const request = drawn.slice(0, 16)
+    const trace = TRACEPARENT.exec(c.req.header('traceparent') ?? '')?.[1] ?? drawn.slice(16)
     c.set('request', request)
     await next()
     c.res.headers.set('traceresponse', `00-${trace}-${request}-01`)

@@ -1,4 +1,4 @@
-import { and, eq, gt, sql } from 'drizzle-orm'
+import { eq } from 'drizzle-orm'
 import type { Dataset, DatasetPolicy } from '../../shared/api/index.ts'
 import { canonicalJson } from '../../shared/ledger/index.ts'
 import {
@@ -10,7 +10,8 @@ import {
 } from '../../shared/privacy/index.ts'
 import { type ActorStorage, Database } from '../storage/index.ts'
 import { migrations } from './migrations.gen.ts'
-import { limitBroken, OPEN_POLICY, type RunTerms } from './policy.ts'
+import { limitBroken, type RunTerms } from './policy.ts'
+import { type DatasetQueries, datasetQueries } from './queries.ts'
 import * as schema from './schema.ts'
 
 export type Registration = Omit<Dataset, 'spent' | 'reserved' | 'policy'>
@@ -35,18 +36,18 @@ export type ReserveAnswer =
   | { readonly outcome: 'reserved' | 'exceeded' | 'frozen' | 'unknown' }
   | { readonly outcome: 'policy'; readonly limit: string }
 
-type Transaction = Parameters<Parameters<Database['transact']>[0]>[0]
-
 /**
  * One dataset: its lifetime budget and every charge made to it, over all runs. One actor and one database each, so that
  * runs which share a dataset meet here and nowhere else.
  */
 export class DatasetActor {
   readonly #database: Database
+  readonly #queries: DatasetQueries
   readonly #now: () => number
 
   private constructor(database: Database, now: () => number) {
     this.#database = database
+    this.#queries = datasetQueries(database)
     this.#now = now
   }
 
@@ -60,7 +61,7 @@ export class DatasetActor {
    */
   register(wanted: Registration): 'created' | 'same' | 'conflict' | 'exceeded' {
     return this.#database.transact((db) => {
-      const known = registration(db)
+      const known = this.#queries.registration()
       if (known) return canonicalJson(known) === canonicalJson(wanted) ? 'same' : 'conflict'
       const { budget, count, ...row } = wanted
       const event = count && countEvent(count)
@@ -68,40 +69,40 @@ export class DatasetActor {
       db.insert(schema.dataset)
         .values({ one: 1, ...row, ...budget, countNoise: count?.noiseMultiplier ?? null })
         .run()
-      if (event) record(db, { id: COUNT, run: COUNT, event }, this.#now())
+      if (event) this.#queries.record({ id: COUNT, run: COUNT, event, time: this.#now(), isReserved: false })
       return 'created'
     })
   }
 
   describe(): Dataset | null {
-    return this.#database.transact((db) => {
-      const known = registration(db)
+    return this.#database.transact(() => {
+      const known = this.#queries.registration()
       if (!known) return null
-      const history = historyOf(db)
+      const history = this.#queries.history()
       const { epsilon } = odometer(history, known.budget.delta)
-      const reserved = reservedOf(db)
+      const reserved = this.#queries.reservations()
       const ofBudget = (entries: readonly EventCount[]) => new RdpFilter(known.budget, entries).epsilon()
       return {
         ...known,
         spent: { epsilon, ofBudget: ofBudget(history), charges: countOf(history) },
         reserved: { charges: countOf(reserved), ofBudget: ofBudget([...history, ...reserved]) },
-        policy: policyOf(db),
+        policy: this.#queries.policy(),
       }
     })
   }
 
   /** How many releases of an event the budget still pays for, beside what is reserved. */
   affordable(event: MechanismEvent): number | null {
-    return this.#database.transact((db) => {
-      const known = registration(db)
-      return known && new RdpFilter(known.budget, committedOf(db)).affordable(event)
+    return this.#database.transact(() => {
+      const known = this.#queries.registration()
+      return known && new RdpFilter(known.budget, this.#queries.committed()).affordable(event)
     })
   }
 
   /** Sets what the owner allows, from the next charge or reservation on. @returns false where the dataset is unknown */
   setPolicy(policy: DatasetPolicy): boolean {
     return this.#database.transact((db) => {
-      if (!registration(db)) return false
+      if (!this.#queries.registration()) return false
       const row = { policy: canonicalJson(policy) }
       db.insert(schema.policy)
         .values({ one: 1, ...row })
@@ -117,16 +118,16 @@ export class DatasetActor {
    */
   reserve({ run, events, terms }: Reservation, { dryRun = false }: { dryRun?: boolean } = {}): ReserveAnswer {
     return this.#database.transact((db): ReserveAnswer => {
-      const known = registration(db)
+      const known = this.#queries.registration()
       if (!known) return { outcome: 'unknown' }
       const { reservation } = schema
       if (db.select().from(reservation).where(eq(reservation.run, run)).get()) return { outcome: 'reserved' }
-      const policy = policyOf(db)
+      const policy = this.#queries.policy()
       if (policy.frozen) return { outcome: 'frozen' }
       const limit = limitBroken(policy, terms)
       if (limit) return { outcome: 'policy', limit }
       const wanted = distinctEvents(events)
-      const after = new RdpFilter(known.budget, [...committedOf(db), ...wanted]).epsilon()
+      const after = new RdpFilter(known.budget, [...this.#queries.committed(), ...wanted]).epsilon()
       if (!(after <= known.budget.epsilon)) return { outcome: 'exceeded' }
       for (const { event, count } of dryRun ? [] : wanted)
         db.insert(reservation)
@@ -149,27 +150,21 @@ export class DatasetActor {
    * `conflict`. A dry run answers the same, and charges nothing.
    */
   charge(wanted: Charge, { dryRun = false }: { dryRun?: boolean } = {}): ChargeAnswer {
-    return this.#database.transact((db) => {
-      const known = registration(db)
+    const work = (): ChargeAnswer => {
+      const known = this.#queries.registration()
       if (!known) return 'unknown'
       const event = canonicalJson(wanted.event)
-      const before = db.select().from(schema.charge).where(eq(schema.charge.id, wanted.id)).get()
+      const before = this.#queries.chargeBy(wanted.id)
       if (before) return before.run === wanted.run && before.event === event ? 'charged' : 'conflict'
-      if (policyOf(db).frozen) return 'frozen'
-      const { reservation } = schema
-      const own = and(eq(reservation.run, wanted.run), eq(reservation.event, event), gt(reservation.left, 0))
-      const isReserved = db.select().from(reservation).where(own).get() !== undefined
+      if (this.#queries.policy().frozen) return 'frozen'
+      const isReserved = this.#queries.isReserved(wanted)
       const next = { event: wanted.event, count: 1 }
-      if (!isReserved && !new RdpFilter(known.budget, committedOf(db)).canSpend(next).ok) return 'exceeded'
+      if (!isReserved && !new RdpFilter(known.budget, this.#queries.committed()).canSpend(next).ok) return 'exceeded'
       if (dryRun) return 'charged'
-      if (isReserved)
-        db.update(reservation)
-          .set({ left: sql`${reservation.left} - 1` })
-          .where(own)
-          .run()
-      record(db, wanted, this.#now())
+      this.#queries.record({ ...wanted, time: this.#now(), isReserved })
       return 'charged'
-    })
+    }
+    return dryRun ? this.#database.read(work) : this.#database.transact(work)
   }
 }
 
@@ -181,46 +176,4 @@ const countEvent = ({ noiseMultiplier }: NonNullable<Registration['count']>): Me
   return { mechanism: 'gaussian', noiseMultiplier, samplingRate: 1, neighbours: 'add-remove' }
 }
 
-function record(db: Transaction, { id, run, event: released }: Charge, time: number): void {
-  const event = canonicalJson(released)
-  db.insert(schema.charge).values({ id, run, event, time }).run()
-  db.insert(schema.spend)
-    .values({ event, count: 1 })
-    .onConflictDoUpdate({ target: schema.spend.event, set: { count: sql`${schema.spend.count} + 1` } })
-    .run()
-}
-
-function registration(db: Transaction): Registration | null {
-  const row = db.select().from(schema.dataset).get()
-  if (!row) return null
-  const { id, units, unit, epsilon, delta, countNoise } = row
-  const count = countNoise === null ? {} : { count: { noiseMultiplier: countNoise } }
-  return { id, units, unit, ...count, budget: { epsilon, delta } }
-}
-
 const countOf = (entries: readonly EventCount[]): number => entries.reduce((sum, { count }) => sum + count, 0)
-
-function policyOf(db: Transaction): DatasetPolicy {
-  const row = db.select().from(schema.policy).get()
-  return row ? (JSON.parse(row.policy) as DatasetPolicy) : OPEN_POLICY
-}
-
-/** What runs may still charge, together. */
-function reservedOf(db: Transaction): EventCount[] {
-  const { event, left } = schema.reservation
-  const rows = db
-    .select({ event, count: sql<number>`sum(${left})` })
-    .from(schema.reservation)
-    .where(gt(left, 0))
-    .groupBy(event)
-    .all()
-  return rows.map(({ event: text, count }) => ({ event: JSON.parse(text) as MechanismEvent, count }))
-}
-
-/** All that is charged or may still be charged without asking the budget. */
-const committedOf = (db: Transaction): EventCount[] => distinctEvents([...historyOf(db), ...reservedOf(db)])
-
-function historyOf(db: Transaction): EventCount[] {
-  const rows = db.select().from(schema.spend).all()
-  return rows.map(({ event, count }) => ({ event: JSON.parse(event) as MechanismEvent, count }))
-}

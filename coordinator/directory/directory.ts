@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, gt, inArray, lt } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, inArray, lt, sql } from 'drizzle-orm'
 import type { ModelManifest } from '../../shared/api/index.ts'
 import { canonicalJson } from '../../shared/ledger/index.ts'
 import { type ActorStorage, Database } from '../storage/index.ts'
@@ -38,14 +38,55 @@ export interface RunFilter {
 /** Writes `lastSeen` at most this often for one worker. */
 const SEEN_EVERY_MS = 1000
 
+type Queries = ReturnType<typeof queriesOf>
+
+/** What is asked at every request, built once. */
+function queriesOf(database: Database) {
+  const { run, runDataset, token, worker } = schema
+  const { placeholder } = sql
+  const ofDataset = eq(runDataset.dataset, placeholder('dataset'))
+  return database.prepare((db) => ({
+    token: db
+      .select()
+      .from(token)
+      .where(eq(token.id, placeholder('id')))
+      .prepare(),
+    tokenByHash: db
+      .select()
+      .from(token)
+      .where(eq(token.hash, placeholder('hash')))
+      .prepare(),
+    worker: db
+      .select()
+      .from(worker)
+      .where(eq(worker.id, placeholder('id')))
+      .prepare(),
+    run: db
+      .select()
+      .from(run)
+      .where(eq(run.id, placeholder('id')))
+      .prepare(),
+    running: db.select({ id: run.id }).from(run).where(eq(run.state, 'running')).orderBy(asc(run.number)).prepare(),
+    runningOf: db
+      .select({ id: run.id })
+      .from(run)
+      .innerJoin(runDataset, and(eq(runDataset.run, run.id), ofDataset))
+      .where(eq(run.state, 'running'))
+      .orderBy(asc(run.number))
+      .prepare(),
+  }))
+}
+
 /** Tokens, workers, models, idempotency keys, and the index of runs and datasets. */
 export class Directory {
   readonly #database: Database
+  readonly #queries: Queries
   readonly #random: RandomBytes
   readonly #now: () => number
 
   private constructor(database: Database, ports: { random: RandomBytes; now: () => number }) {
     this.#database = database
+    this.#queries = queriesOf(database)
     this.#random = ports.random
     this.#now = ports.now
   }
@@ -98,15 +139,17 @@ export class Directory {
   /** Whom a token speaks for, or null where it is unknown, revoked or expired. Workers are marked as seen. */
   authenticate(token: string): Principal | null {
     const hash = tokenHash(token)
-    return this.#database.transact((db) => {
-      const row = db.select().from(schema.token).where(eq(schema.token.hash, hash)).get()
+    return this.#database.read(() => {
+      const row = this.#queries.tokenByHash.get({ hash })
       if (!row || !sameHash(row.hash, hash) || row.revoked) return null
       if (row.expires !== null && row.expires <= this.#now()) return null
       if (row.worker === null) return { token: row.id, scope: row.scope, worker: null }
-      const worker = db.select().from(schema.worker).where(eq(schema.worker.id, row.worker)).get()
+      const worker = this.#queries.worker.get({ id: row.worker })
       if (!worker || worker.revoked) return null
       if ((worker.lastSeen ?? 0) + SEEN_EVERY_MS < this.#now()) {
-        db.update(schema.worker).set({ lastSeen: this.#now() }).where(eq(schema.worker.id, worker.id)).run()
+        this.#database.transact((db) =>
+          db.update(schema.worker).set({ lastSeen: this.#now() }).where(eq(schema.worker.id, worker.id)).run(),
+        )
       }
       const { id, dataset, publicKey } = worker
       return { token: row.id, scope: row.scope, worker: { id, dataset, publicKey } }
@@ -191,7 +234,7 @@ export class Directory {
 
   /** Whether a token still speaks for whom it did: what waits for long asks again. */
   isValid(token: string): boolean {
-    const row = this.#database.transact((db) => db.select().from(schema.token).where(eq(schema.token.id, token)).get())
+    const row = this.#database.read(() => this.#queries.token.get({ id: token }))
     return row !== undefined && !row.revoked && (row.expires === null || row.expires > this.#now())
   }
 
@@ -318,7 +361,7 @@ export class Directory {
 
   /** Whether a run is known and began (its spec record is stored). */
   hasRun(id: string): boolean {
-    const row = this.#database.transact((db) => db.select().from(schema.run).where(eq(schema.run.id, id)).get())
+    const row = this.#database.read(() => this.#queries.run.get({ id }))
     return row !== undefined && row.state !== 'draft'
   }
 
@@ -339,18 +382,9 @@ export class Directory {
 
   /** Running runs, paused ones too, whose open round is still worked off; oldest first, of one dataset where it is named. */
   runningRuns(dataset?: string): string[] {
-    return this.#database.transact((db) => {
-      const running = db
-        .select({ id: schema.run.id })
-        .from(schema.run)
-        .where(eq(schema.run.state, 'running'))
-        .orderBy(asc(schema.run.number))
-        .all()
-      if (dataset === undefined) return running.map((row) => row.id)
-      const mine = db.select().from(schema.runDataset).where(eq(schema.runDataset.dataset, dataset)).all()
-      const ids = new Set(mine.map((row) => row.run))
-      return running.map((row) => row.id).filter((id) => ids.has(id))
-    })
+    const { running, runningOf } = this.#queries
+    const rows = this.#database.read(() => (dataset === undefined ? running.all() : runningOf.all({ dataset })))
+    return rows.map((row) => row.id)
   }
 
   beginRequest(wanted: Request, draft: unknown): Begun {

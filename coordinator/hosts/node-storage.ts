@@ -22,7 +22,9 @@ export interface NodeStorageOptions {
 export class NodeStorage implements ActorStorage {
   readonly #path: string
   readonly #db: DatabaseSync
-  readonly #statements = new Map<string, StatementSync>()
+  readonly #statements = new Map<string, { statement: StatementSync; columns: string[] }>()
+  readonly #begin: StatementSync
+  readonly #commit: StatementSync
   readonly #changes: StatementSync
   #depth = 0
   #wal: Promise<FileHandle> | null = null
@@ -36,6 +38,8 @@ export class NodeStorage implements ActorStorage {
     this.#path = path
     guard(() => this.#db.exec(`PRAGMA journal_mode=wal; PRAGMA synchronous=${synchronous}`))
     this.#changes = this.#db.prepare('SELECT total_changes() AS changes')
+    this.#begin = this.#db.prepare('BEGIN IMMEDIATE')
+    this.#commit = this.#db.prepare('COMMIT')
   }
 
   readonly sql = { exec: (query: string, ...bindings: unknown[]): SqlCursor => this.#exec(query, bindings) }
@@ -43,11 +47,13 @@ export class NodeStorage implements ActorStorage {
   /** BEGIN IMMEDIATE outside, a SAVEPOINT inside: a thrown error takes back exactly its own level. */
   transactionSync<T>(work: () => T): T {
     const level = this.#depth
-    this.#command(level === 0 ? 'BEGIN IMMEDIATE' : `SAVEPOINT s${level}`)
+    if (level === 0) guard(() => this.#begin.run())
+    else this.#command(`SAVEPOINT s${level}`)
     this.#depth = level + 1
     try {
       const result = work()
-      this.#command(level === 0 ? 'COMMIT' : `RELEASE s${level}`)
+      if (level === 0) guard(() => this.#commit.run())
+      else this.#command(`RELEASE s${level}`)
       return result
     } catch (error) {
       this.#undo(level)
@@ -112,24 +118,26 @@ export class NodeStorage implements ActorStorage {
     if (bindings.length > MAX_BOUND_PARAMETERS) throw new RangeError('more than 100 bound parameters')
     const values = bindings.map(boundValue)
     return guard(() => {
-      const statement = this.#prepare(query)
-      const rows = statement.all(...values) as unknown as SqlValue[][]
-      return cursorOf(
-        statement.columns().map(({ name }) => name),
-        rows,
-      )
+      const { statement, columns } = this.#prepare(query)
+      return cursorOf(columns, statement.all(...values) as unknown as SqlValue[][])
     })
   }
 
-  #prepare(query: string): StatementSync {
+  #prepare(query: string) {
     const known = this.#statements.get(query)
     if (known) return known
     const statement = this.#db.prepare(query)
     statement.setReturnArrays(true)
-    this.#statements.set(query, statement)
-    return statement
+    const prepared = { statement, columns: statement.columns().map(({ name }) => name) }
+    // What changes a table changes the columns of statements that are known.
+    if (DEFINES.test(query)) this.#statements.clear()
+    else this.#statements.set(query, prepared)
+    return prepared
   }
 }
+
+/** Statements that change tables. */
+const DEFINES = /^\s*(?:create|alter|drop)\b/i
 
 /** The WAL of a database, which stays the same file while the database is open. Its name outlives power loss. */
 async function openWal(path: string): Promise<FileHandle> {

@@ -52,12 +52,56 @@ export interface ReportQuestion {
 /** Segments answered by one call. */
 const SEGMENTS_MAX = 1000
 
+type Queries = ReturnType<typeof queriesOf>
+
+/** What is asked at every lease and report, built once. */
+function queriesOf(database: Database) {
+  const { hold, report, segment } = schema
+  const { placeholder } = sql
+  const named = <K extends string>(...names: K[]) =>
+    Object.fromEntries(names.map((name) => [name, placeholder(name)])) as {
+      [N in K]: ReturnType<typeof placeholder<N>>
+    }
+  const holdRow = named('lease', 'worker', 'taken', 'expires')
+  const again = { target: hold.lease, set: { worker: sql`excluded.worker`, expires: sql`excluded.expires` } }
+  const reportRow = named(
+    ...(['lease', 'round', 'dataset', 'worker', 'bodyHash', 'integers', 'signature'] as const),
+    ...(['bytes', 'taken', 'received'] as const),
+  )
+  const { bodyHash, worker, dataset } = report
+  const ofLease = eq(report.lease, placeholder('lease'))
+  return database.prepare((db) => ({
+    hold: db.insert(hold).values(holdRow).onConflictDoUpdate(again).prepare(),
+    holdOf: db
+      .select()
+      .from(hold)
+      .where(eq(hold.lease, placeholder('lease')))
+      .prepare(),
+    addReport: db.insert(report).values(reportRow).prepare(),
+    reportOf: db.select({ bodyHash, worker, dataset }).from(report).where(ofLease).prepare(),
+    reportsOf: db
+      .select()
+      .from(report)
+      .where(eq(report.round, placeholder('round')))
+      .orderBy(asc(report.dataset))
+      .prepare(),
+    addSegment: db.insert(segment).values(named('first', 'text')).prepare(),
+    markStored: db
+      .update(segment)
+      .set({ stored: 1 })
+      .where(eq(segment.first, placeholder('first')))
+      .prepare(),
+  }))
+}
+
 /** All SQL of a run. */
 export class RunStore {
   readonly #database: Database
+  readonly #queries: Queries
 
   private constructor(database: Database) {
     this.#database = database
+    this.#queries = queriesOf(database)
   }
 
   static async open(storage: ActorStorage): Promise<RunStore> {
@@ -85,16 +129,14 @@ export class RunStore {
   /** Decides the next segment: from here on it is these bytes and no others that go to the object store. */
   stage(segment: StoredSegment, run: { id: string; reason?: string | undefined }): void {
     this.#database.transact((db) => {
-      db.insert(schema.run).values({ one: 1, id: run.id }).onConflictDoNothing().run()
+      if (segment.first === 0) db.insert(schema.run).values({ one: 1, id: run.id }).onConflictDoNothing().run()
       if (run.reason !== undefined) db.update(schema.run).set({ reason: run.reason }).run()
-      db.insert(schema.segment).values(segment).run()
+      this.#queries.addSegment.run({ ...segment })
     })
   }
 
   markStored(first: number): void {
-    this.#database.transact((db) => {
-      db.update(schema.segment).set({ stored: 1 }).where(eq(schema.segment.first, first)).run()
-    })
+    this.#database.transact(() => this.#queries.markStored.run({ first }))
   }
 
   setFault(fault: Fault): void {
@@ -123,43 +165,24 @@ export class RunStore {
   }
 
   hold(wanted: Hold): void {
-    const { worker, expires } = wanted
-    this.#database.transact((db) => {
-      db.insert(schema.hold)
-        .values(wanted)
-        .onConflictDoUpdate({ target: schema.hold.lease, set: { worker, expires } })
-        .run()
-    })
+    this.#database.transact(() => this.#queries.hold.run({ ...wanted }))
   }
 
   holdOf(lease: string): Hold | null {
-    return this.#database.transact(
-      (db) => db.select().from(schema.hold).where(eq(schema.hold.lease, lease)).get() ?? null,
-    )
+    return this.#database.read(() => this.#queries.holdOf.get({ lease }) ?? null)
   }
 
   /** Keeps the first report of a lease. */
   keepReport(wanted: StoredReport): void {
-    this.#database.transact((db) => {
-      db.insert(schema.report)
-        .values({ ...wanted, integers: JSON.stringify(wanted.integers) })
-        .run()
-    })
+    this.#database.transact(() => this.#queries.addReport.run({ ...wanted, integers: JSON.stringify(wanted.integers) }))
   }
 
   reportOf(lease: string): { bodyHash: string; worker: string; dataset: string } | null {
-    return this.#database.transact((db) => {
-      const { bodyHash, worker, dataset } = schema.report
-      return (
-        db.select({ bodyHash, worker, dataset }).from(schema.report).where(eq(schema.report.lease, lease)).get() ?? null
-      )
-    })
+    return this.#database.read(() => this.#queries.reportOf.get({ lease }) ?? null)
   }
 
   reportsOf(round: number): StoredReport[] {
-    const rows = this.#database.transact((db) =>
-      db.select().from(schema.report).where(eq(schema.report.round, round)).orderBy(asc(schema.report.dataset)).all(),
-    )
+    const rows = this.#database.read(() => this.#queries.reportsOf.all({ round }))
     return rows.map((row) => ({ ...row, integers: JSON.parse(row.integers) as number[] }))
   }
 

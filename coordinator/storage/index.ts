@@ -39,7 +39,7 @@ export class StorageError extends Error {
   }
 }
 
-type Drizzle = ReturnType<typeof drizzle>
+export type Drizzle = ReturnType<typeof drizzle>
 
 /** An actor's database: every piece of work is one synchronous transaction, and what it throws is a StorageError. */
 export class Database {
@@ -59,6 +59,20 @@ export class Database {
       throw withoutValues(error)
     }
     return database
+  }
+
+  /** Builds a query once, for those that are asked often: run it inside `transact`, with its placeholders' values. */
+  prepare<T>(build: (db: Drizzle) => T): T {
+    return build(this.#drizzle)
+  }
+
+  /** Runs work that only reads. An actor's work is synchronous and nobody else has its database: nothing comes between. */
+  read<T>(work: (db: Drizzle) => T): T {
+    try {
+      return work(this.#drizzle)
+    } catch (error) {
+      throw withoutValues(error)
+    }
   }
 
   /** Runs `work` in one transaction. `work` returns its findings; it throws for faults only. */

@@ -20,6 +20,8 @@ import {
 import { Client } from '../rehearsal/client.ts'
 import { manifestOf, SMALL_FILES, smallRequest } from '../rehearsal/request.ts'
 import { FakeWorker, setStage } from '../rehearsal/worker.ts'
+import { startWorkerd } from '../rehearsal/workerd.ts'
+import { startS3 } from '../tooling/global-s3.ts'
 import { median } from './median.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -39,7 +41,7 @@ async function startCoordinator() {
   ]
   const child = spawn(process.execPath, args, {
     cwd: ROOT,
-    env: { ...process.env, SOTTO_ADMIN_TOKEN: token },
+    env: { ...process.env, SOTTO_ADMIN_TOKEN: token, SOTTO_RATE_LIMIT: '0' },
     stdio: 'ignore',
   })
   const url = `http://127.0.0.1:${port}`
@@ -65,14 +67,31 @@ async function startCoordinator() {
   }
 }
 
+/** The same in workerd, with a bucket behind S3: both on this machine, as processes of their own. */
+async function startWorkers() {
+  const folder = mkdtempSync(join(tmpdir(), 'sotto-bench-'))
+  const { s3, close } = await startS3()
+  const host = await startWorkerd({ dataDir: folder, s3 })
+  return {
+    admin: new Client(host.url, host.adminToken),
+    close: async () => {
+      await host.close()
+      await close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+type Started = Pick<Awaited<ReturnType<typeof startCoordinator>>, 'admin' | 'close'>
+
 interface Load {
   readonly datasets: number
   readonly rounds: number
 }
 
 /** A run whose workers answer at once. @returns reports, seconds, and milliseconds from the open to the close of each round. */
-async function instantRun({ datasets, rounds }: Load) {
-  const coordinator = await startCoordinator()
+async function instantRun({ datasets, rounds }: Load, start: () => Promise<Started> = startCoordinator) {
+  const coordinator = await start()
   try {
     const { admin } = coordinator
     const ids = Array.from({ length: datasets }, (_, n) => `site-${String(n).padStart(3, '0')}`)
@@ -187,15 +206,19 @@ async function waitingPolls(wanted: number): Promise<{ waiting: number; bytes: n
   }
 }
 
-/** What one coordinator on Node bears: durable reports, the overhead of a round, waiting workers. */
+/** What one coordinator bears, on Node and in workerd: durable reports, the overhead of a round, waiting workers. */
 export async function coordinator({ json }: { json: boolean }): Promise<void> {
   const wide = await instantRun({ datasets: 64, rounds: 30 })
   const narrow = await instantRun({ datasets: 8, rounds: 100 })
   const { waiting, bytes } = await waitingPolls(10_000)
+  const wideOnWorkerd = await instantRun({ datasets: 64, rounds: 5 }, startWorkers)
+  const narrowOnWorkerd = await instantRun({ datasets: 8, rounds: 20 }, startWorkers)
   const figures = {
     reportsPerSecond: Number((wide.reports / wide.seconds).toPrecision(3)),
     roundMsP50With64: median(wide.roundMs),
     roundOverheadMsP50: median(narrow.roundMs),
+    reportsPerSecondOnWorkerd: Number((wideOnWorkerd.reports / wideOnWorkerd.seconds).toPrecision(3)),
+    roundOverheadMsP50OnWorkerd: median(narrowOnWorkerd.roundMs),
     longPolls: waiting,
     longPollMebibytes: Math.round(bytes / 2 ** 20),
   }
@@ -203,5 +226,8 @@ export async function coordinator({ json }: { json: boolean }): Promise<void> {
   console.log(`  a round from open to close, median: ${figures.roundMsP50With64} ms`)
   console.log(`8 datasets: a round from open to close, median: ${figures.roundOverheadMsP50} ms`)
   console.log(`${waiting} long polls wait at once, in ${figures.longPollMebibytes} MiB beside what the process had`)
+  console.log(
+    `workerd: ${figures.reportsPerSecondOnWorkerd} reports a second with 64 datasets, ${figures.roundOverheadMsP50OnWorkerd} ms a round of 8`,
+  )
   if (json) console.log(JSON.stringify(figures))
 }

@@ -8,8 +8,8 @@ declare module 'vitest' {
   }
 }
 
-/** A real S3 endpoint (Cloudflare's R2 code in workerd) for the whole test run, with a fresh bucket and fresh keys. */
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+/** A real S3 endpoint (Cloudflare's R2 code in workerd), with a fresh bucket and fresh keys. */
+export async function startS3() {
   const accessKeyId = randomBytes(12).toString('hex')
   const secretAccessKey = randomBytes(24).toString('hex')
   const miniflare = new Miniflare({
@@ -40,6 +40,12 @@ export default async function setup(project: TestProject): Promise<() => Promise
     ],
   })
   const endpoint = new URL('/cdn-cgi/local/r2/s3', await miniflare.ready).href
-  project.provide('s3', { endpoint, bucket: 'sotto', accessKeyId, secretAccessKey })
-  return () => miniflare.dispose()
+  return { s3: { endpoint, bucket: 'sotto', accessKeyId, secretAccessKey }, close: () => miniflare.dispose() }
+}
+
+/** One for the whole test run. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const { s3, close } = await startS3()
+  project.provide('s3', s3)
+  return close
 }
