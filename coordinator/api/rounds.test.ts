@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Client } from '../../test/rehearsal/client.ts'
 import { Hosts, PLACES, type StagedHost } from '../../test/rehearsal/host.ts'
@@ -94,7 +95,10 @@ describe.each(PLACES)('the rounds of a run on %s', (on) => {
     expect(lease.attempt).toBe(0)
     // Nobody answers for it: another is charged when it is asked for.
     let again = lease
-    while (again.attempt === 0) again = (await north.lease(2)) ?? again
+    while (again.attempt === 0) {
+      await sleep(100)
+      again = (await north.lease(2)) ?? again
+    }
     await north.send(again, Array(5).fill(1))
     const open = (await admin.get(`/v1/runs/${run}/rounds/0`)).body
     expect(open).toMatchObject({ state: 'open', closed: null, lost: 1, reports: 0, stateHash: null })
