@@ -32,6 +32,7 @@ export default defineConfig({
               wrangler: { configPath: './wrangler.toml' },
               miniflare: {
                 bindings: {
+                  SOTTO_LOG_KEY: `${'A'.repeat(43)}=`,
                   SOTTO_ADMIN_TOKEN: 'sotto_admin_of_a_rehearsal_0123456789',
                   SOTTO_S3_ENDPOINT: endpoint,
                   SOTTO_S3_BUCKET: bucket,

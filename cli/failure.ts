@@ -2,7 +2,7 @@ import { CommanderError } from 'commander'
 import { PrivacyError } from '../shared/privacy/error.ts'
 
 /** What a shell sees. `failed`: the question was well formed, and something else went wrong. */
-export const EXIT = { ok: 0, failed: 1, refused: 2 } as const
+export const EXIT = { ok: 0, failed: 1, refused: 2, unreachable: 3 } as const
 
 /** The command line or a file says something that cannot be answered: exit code 2, its message and nothing else. */
 export class InputError extends Error {
@@ -20,6 +20,14 @@ export class RunError extends Error {
   }
 }
 
+/** A place that could not be read: nothing is known of what lies there. Exit code 3. */
+export class UnreachableError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'UnreachableError'
+  }
+}
+
 /** One failure as the process ends with it; `text` is null where commander has already printed everything. */
 export interface Ending {
   readonly code: number
@@ -32,6 +40,7 @@ export const endingOf = (error: unknown): Ending => {
     return { code: error.exitCode === 0 ? EXIT.ok : EXIT.refused, text: null }
   }
   if (error instanceof InputError || error instanceof PrivacyError) return { code: EXIT.refused, text: error.message }
+  if (error instanceof UnreachableError) return { code: EXIT.unreachable, text: error.message }
   if (error instanceof RunError) return { code: EXIT.failed, text: error.message }
   return { code: EXIT.failed, text: error instanceof Error ? (error.stack ?? error.message) : String(error) }
 }

@@ -7,6 +7,10 @@ const NOUNS: Readonly<Record<string, { summary: string; load: () => Promise<(nou
     summary: 'what a schedule of noised rounds costs, and how much noise a budget needs',
     load: async () => (await import('./privacy/command.ts')).describePrivacy,
   },
+  audit: {
+    summary: 'whether the log of a run holds, from the bucket alone, and what was spent',
+    load: async () => (await import('./audit/command.ts')).describeAudit,
+  },
   dataset: {
     summary: 'what a data owner does with a dataset before anybody else sees it',
     load: async () => (await import('./dataset/command.ts')).describeDataset,
@@ -18,7 +22,7 @@ const NOUNS: Readonly<Record<string, { summary: string; load: () => Promise<(nou
 }
 
 const CLOSING = `
-Exit codes: 0 done, 1 failed, 2 the command line or a file was refused, 130 interrupted.`
+Exit codes: 0 done, 1 failed, 2 the command line or a file was refused, 3 a place could not be read, 130 interrupted.`
 
 const build = async (args: readonly string[]) => {
   const program = new Command('sotto')

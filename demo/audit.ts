@@ -10,7 +10,7 @@ import { epsilonBounds } from '../shared/privacy/index.ts'
 import { replay, type TrainedState } from '../shared/zo/index.ts'
 import type { Client } from './client.ts'
 
-/** What the log alone says, recomputed here. The signatures of reports are not checked: the log does not hold the keys yet. */
+/** What the log alone says, recomputed here as its segments are served; "sotto audit" checks signatures too, from the bucket. */
 export interface Audit {
   readonly records: readonly RunRecord[]
   readonly head: LogHead

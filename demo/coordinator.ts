@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import type { DemoFolder } from './folder.ts'
 import { freePort } from './processes.ts'
@@ -39,6 +40,7 @@ async function onWorkers({ folder, port, adminToken }: Place): Promise<Program> 
   const secrets = folder.file('coordinator.env')
   const settings = {
     SOTTO_ADMIN_TOKEN: adminToken,
+    SOTTO_LOG_KEY: randomBytes(32).toString('base64'),
     SOTTO_S3_ENDPOINT: `http://127.0.0.1:${port}/cdn-cgi/local/r2/s3`,
     ...LOCAL_KEYS,
   }

@@ -15,6 +15,7 @@ export type WorkerErrorCode =
   | 'model_mismatch'
   | 'log_mismatch'
   | 'log_forked'
+  | 'log_key_changed'
   | 'uncharged_lease'
   | 'lease_used'
   | 'counted_before'

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Evaluation,
   type Lease,
+  type LogIdentity,
   type PublicLease,
   type RoundLease,
   type RunSpec,
@@ -69,6 +70,8 @@ interface Job {
 
 /** Where the open job stands, so that its engine is closed however the worker ends. */
 interface Desk {
+  /** Whose checkpoints count. */
+  readonly log: LogIdentity
   job?: Job
   /** Times in a row that the device was lost. */
   losses?: number
@@ -83,9 +86,13 @@ const LONG_POLL_SECONDS = 25
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { coordinator, site, signal } = options
   await persistently(options, () => coordinator.enrol(site.publicKey))
+  const { log } = await persistently(options, () => coordinator.self())
+  if (options.policy.logKey !== undefined && log.publicKey !== options.policy.logKey)
+    throw new WorkerError('log_key_changed', 'the coordinator signs its logs by another key than --log-key says')
+  site.pinLog(log)
   options.log({ event: 'started', dataset: options.dataset.id })
   for (const lease of site.outbox.pending()) await send(options, lease)
-  const desk: Desk = {}
+  const desk: Desk = { log }
   try {
     while (!signal.aborted) {
       const lease = await persistently(options, () => coordinator.lease(LONG_POLL_SECONDS))
@@ -178,7 +185,7 @@ async function prepare(options: WorkerOptions, desk: Desk, lease: Lease): Promis
     checkSpec(run.spec, run.specHash, dataset.id, policy)
     site.pinSpec(run.id, run.specHash)
   }
-  await catchUp(run, lease, { dataset: dataset.id, coordinator })
+  await catchUp(run, lease, { dataset: dataset.id, coordinator, log: desk.log })
   if (lease.kind === 'round') {
     const released = site.outbox.released(run.id)
     checkCharge(lease, run.spec, { dataset: dataset.id, charges: run.charges, released })

@@ -29,6 +29,7 @@ where it was.
   --unit UNIT         what is protected: record (default) or user, all lines with one "user"
   --labels A,B        labels that the data may have; without it, lines with a label that the run does not know count as nothing
   --accept HASH       agree to this spec alone; may be given more than once
+  --log-key KEY       public key that the coordinator's logs are signed by; without it, the first one seen is pinned
   --max-epsilon E     refuse a run that may spend more of this dataset
   --max-delta D       refuse a run that asks for a larger delta (default 1e-5)
   --json              one JSON object a line instead of words
@@ -68,6 +69,7 @@ const OPTIONS = {
   'keep-half': { type: 'boolean', default: false },
   threads: { type: 'string', default: 'auto' },
   accept: { type: 'string', multiple: true },
+  'log-key': { type: 'string' },
   'max-epsilon': { type: 'string' },
   'max-delta': { type: 'string', default: '1e-5' },
   unit: { type: 'string', default: 'record' },
@@ -95,6 +97,7 @@ function readSettings(): Settings | null {
     policy: {
       maxDelta: positive('--max-delta', values['max-delta'], Number.isFinite),
       unit: readUnit(values.unit),
+      ...(values['log-key'] === undefined ? {} : { logKey: values['log-key'] }),
       ...(values.accept ? { acceptedSpecs: new Set(values.accept) } : {}),
       ...(maxEpsilon === undefined ? {} : { maxEpsilon: positive('--max-epsilon', maxEpsilon, Number.isFinite) }),
     },

@@ -12,6 +12,8 @@ export interface Policy {
   readonly maxDelta: number
   /** What the owner protects: the coordinator may not choose it. */
   readonly unit: 'record' | 'user'
+  /** What the coordinator signs its logs by, raw Ed25519 in base64; undefined: the first key that is seen. */
+  readonly logKey?: string
   /** Specs agreed to in advance; undefined: the first spec of a run that meets the rest of the policy. */
   readonly acceptedSpecs?: ReadonlySet<string>
 }

@@ -1,5 +1,19 @@
-import { type Lease, type MaskReport, type RunSpec, runSpecSchema } from '../shared/api/index.ts'
-import { EMPTY_LOG, hashOf, LedgerError, type LogHead, type RunRecord, readSegment } from '../shared/ledger/index.ts'
+import { verify } from 'node:crypto'
+import { type Lease, type LogIdentity, type MaskReport, type RunSpec, runSpecSchema } from '../shared/api/index.ts'
+import {
+  EMPTY_LOG,
+  fromBase64,
+  hashOf,
+  LedgerError,
+  type LogHead,
+  NoteError,
+  openCheckpoint,
+  type RunRecord,
+  readSegment,
+  rootOf,
+  sameHash,
+  type VerifyEd25519,
+} from '../shared/ledger/index.ts'
 import { advance, ReplayError, type ReplayPoint, replayStart, stateHash, withMask } from '../shared/zo/index.ts'
 import type { Coordinator } from './coordinator.ts'
 import { wasmKernels } from './engine/kernels/index.ts'
@@ -49,8 +63,9 @@ export async function followRun(coordinator: Coordinator, lease: Lease): Promise
 export async function catchUp(
   run: FollowedRun,
   lease: Lease,
-  site: { dataset: string; coordinator: Coordinator },
+  site: { dataset: string; coordinator: Coordinator; log: LogIdentity },
 ): Promise<void> {
+  if (run.head.size === lease.head.size) await checkNote(run, lease, site.log)
   while (run.head.size < lease.head.size) {
     const { segments } = await site.coordinator.updates(run.id, run.head.size)
     if (segments.length === 0)
@@ -62,9 +77,34 @@ export async function catchUp(
       if (head.size === lease.head.size && head.hash !== lease.head.hash) {
         throw new WorkerError('log_mismatch', `the log of ${run.id} is another than the lease names`)
       }
+      if (head.size === lease.head.size) await checkNote(run, lease, site.log)
     }
   }
 }
+
+/**
+ * A lease is worth what the log says that it rests on, and the log is that of which the coordinator signed the tree: it can not
+ * show another one to anybody else without having signed both.
+ * @throws WorkerError `log_mismatch`
+ */
+async function checkNote(run: FollowedRun, { note, head }: Lease, log: LogIdentity): Promise<void> {
+  const signer = { name: `${log.name}/${run.id}`, publicKey: fromBase64(log.publicKey)! }
+  try {
+    const { size, root } = await openCheckpoint(note, signer, verifyEd25519)
+    if (size === head.size && sameHash(root, rootOf(run.head.tree))) return
+  } catch (cause) {
+    if (!(cause instanceof NoteError)) throw cause
+    throw new WorkerError('log_mismatch', `the checkpoint of the log of ${run.id} is refused: ${cause.code}`, cause)
+  }
+  throw new WorkerError('log_mismatch', `the checkpoint of the log of ${run.id} is that of another log`)
+}
+
+const verifyEd25519: VerifyEd25519 = async (publicKey, message, signature) => {
+  const key = { key: Buffer.concat([SPKI_PREFIX, publicKey]), format: 'der', type: 'spki' } as const
+  return verify(null, message, key, signature)
+}
+/** What stands before a raw Ed25519 key in SubjectPublicKeyInfo (RFC 8410, section 4). */
+const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
 
 function readLog(head: LogHead, bytes: Uint8Array, run: string): ReturnType<typeof readSegment> {
   try {

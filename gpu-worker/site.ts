@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject,
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { type Report, reportBytes, type UnsignedReport } from '../shared/api/index.ts'
+import { type LogIdentity, type Report, reportBytes, type UnsignedReport } from '../shared/api/index.ts'
 import { canonicalJson } from '../shared/ledger/index.ts'
 import { WorkerError } from './error.ts'
 import { type Outbox, openOutbox, writeDurably } from './outbox/index.ts'
@@ -17,6 +17,8 @@ export interface Site {
   signReport(report: UnsignedReport): Report
   /** The spec hash agreed to for a run: the first one stays. @throws WorkerError `spec_mismatch` for any other. */
   pinSpec(run: string, specHash: string): void
+  /** Whose logs this worker believes: the first one stays. @throws WorkerError `log_key_changed` for any other. */
+  pinLog(log: LogIdentity): void
   close(): void
 }
 
@@ -45,6 +47,18 @@ export function openSite(folder: string): Site {
       }
       pins.set(run, specHash)
       writeDurably(folder, pinsPath, canonicalJson(Object.fromEntries(pins)))
+    },
+    pinLog: ({ name, publicKey }) => {
+      const path = join(folder, 'log.json')
+      const pinned = existsSync(path) ? readFileSync(path, 'utf8') : null
+      const text = canonicalJson({ name, publicKey })
+      if (pinned === text) return
+      if (pinned !== null)
+        throw new WorkerError(
+          'log_key_changed',
+          `the coordinator signs its logs by another key or name than the one in ${path}: ask its operator, and remove the file if that is right`,
+        )
+      writeDurably(folder, path, text)
     },
     close: unlock,
   }

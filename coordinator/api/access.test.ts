@@ -56,6 +56,7 @@ describe.each(PLACES)('on %s', (on) => {
     ['GET', '/v1/models/{model}', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
     ['POST', '/v1/runs/plan', ['admin', 'operator']],
     ['POST', '/v1/runs', ['admin', 'operator']],
+    ['GET', '/v1/log', ['admin', 'operator', 'auditor', 'worker', 'elsewhere']],
     ['GET', '/v1/runs', ['admin', 'operator', 'auditor']],
     ['GET', '/v1/runs/{run}', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],
     ['POST', '/v1/runs/{other}/cancel', ['admin', 'operator']],

@@ -172,7 +172,8 @@ export function selfRoutes(services: Services) {
   return newApi()
     .openapi(self, async (c) => {
       const { id, dataset, publicKey } = workerOf(c)
-      return c.json({ id, dataset: await findDataset(services, dataset), publicKey }, 200)
+      const log = services.logIdentity
+      return c.json({ id, dataset: await findDataset(services, dataset), publicKey, log }, 200)
     })
     .openapi(enrol, async (c) => {
       const { id } = workerOf(c)

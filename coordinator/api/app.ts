@@ -15,7 +15,7 @@ import type { ApiDocument } from './reference/document.ts'
 import { referenceRoutes } from './reference/index.ts'
 import { roundRoutes } from './rounds.ts'
 import { type Api, type Env, newApi } from './route.ts'
-import { checkpointRoutes, runRoutes, updateRoutes } from './runs.ts'
+import { checkpointRoutes, logRoutes, runRoutes, updateRoutes } from './runs.ts'
 import type { Services } from './services.ts'
 import { webhookRoutes } from './webhooks.ts'
 
@@ -33,6 +33,7 @@ function routesOf(services: Services) {
     .route('/', workerRoutes(services))
     .route('/', modelRoutes(services))
     .route('/', launchRoutes(services))
+    .route('/', logRoutes(services))
     .route('/', runRoutes(services))
     .route('/', updateRoutes(services))
     .route('/', checkpointRoutes(services))

@@ -2,6 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import {
   checkpointSchema,
   Identifier,
+  logIdentitySchema,
   pageOf,
   type Run as RunAnswer,
   runSchema,
@@ -34,6 +35,19 @@ export async function answerOf(services: Services, facts: RunFacts): Promise<Run
   const { adapter } = facts
   const url = adapter && (await services.objects.signedGet(adapter.key, DOWNLOAD_SECONDS))
   return { ...facts, adapter: adapter && url !== null ? { ...adapter, url } : null }
+}
+
+/** Whose logs these are, for those who verify them. */
+export function logRoutes(services: Services) {
+  const log = createRoute({
+    method: 'get',
+    path: '/v1/log',
+    summary: 'Name and public key of the logs of this coordinator',
+    security,
+    middleware: allow(services, 'admin', 'operator', 'auditor', 'worker'),
+    responses: { 200: json(logIdentitySchema, 'Pin it.'), ...problems },
+  })
+  return newApi().openapi(log, async (c) => c.json(services.logIdentity, 200))
 }
 
 /** Runs that are there: lists, one, and its end. */

@@ -1,3 +1,4 @@
+import type { LogIdentity } from '../../shared/api/index.ts'
 import type { DatasetActor } from '../dataset/index.ts'
 import type { Directory, RandomBytes } from '../directory/index.ts'
 import type { ObjectStore } from '../objects/store.ts'
@@ -42,6 +43,8 @@ export interface Services {
   readonly runs: { get(id: string): Promise<Remote<Run>> }
   readonly webhooks: Remote<Webhooks>
   readonly objects: ObjectStore
+  /** Whose logs these are. */
+  readonly logIdentity: LogIdentity
   /** Whom tokens of identity providers speak for; null where none is trusted. */
   readonly identify: Identify | null
   readonly limits: Limits

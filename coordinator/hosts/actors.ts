@@ -4,7 +4,7 @@ import type { LogLine, Remote } from '../api/index.ts'
 import { DatasetActor } from '../dataset/index.ts'
 import type { Directory, RandomBytes } from '../directory/index.ts'
 import type { ObjectStore } from '../objects/index.ts'
-import { type Bell, type DatasetLedger, Run, runOfTopic } from '../run/index.ts'
+import { type Bell, type DatasetLedger, type LogKey, Run, runOfTopic } from '../run/index.ts'
 import { Webhooks } from '../webhooks/index.ts'
 import { NodeStorage, type NodeStorageOptions } from './node-storage.ts'
 
@@ -22,6 +22,7 @@ interface Surroundings {
   readonly folder: string
   readonly directory: Directory
   readonly objects: ObjectStore
+  readonly logKey: LogKey
   readonly bell: Bell
   readonly now: () => number
   readonly random: RandomBytes
@@ -101,6 +102,7 @@ export async function openActors(around: Surroundings): Promise<ActorHost> {
     Run.open({
       storage: storageAt('runs', id, around.storage),
       objects: around.objects,
+      logKey: around.logKey,
       datasets: ledger,
       now: around.now,
       setAlarm: (at) => setAlarm(`run/${id}`, at, () => alarmOf(id)),

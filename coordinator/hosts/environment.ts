@@ -1,3 +1,5 @@
+import { LogName } from '../../shared/api/index.ts'
+import { fromBase64 } from '../../shared/ledger/index.ts'
 import { type OidcRule, oidcRulesSchema } from '../api/index.ts'
 import type { S3Options } from '../objects/s3.ts'
 
@@ -26,6 +28,23 @@ export function checkpointSetting(env: Environment): number | undefined {
   if (text === undefined) return undefined
   if (!/^[1-9]\d{0,6}$/.test(text)) throw new SettingsError('SOTTO_CHECKPOINT_EVERY is a number of rounds, at least 1')
   return Number(text)
+}
+
+/** Name of the coordinator's logs, unless the operator says otherwise. */
+const LOG_NAME = 'sotto.local'
+
+/** What logs are called and signed with: the seed of the key, where the operator has one. @throws SettingsError */
+export function logSetting(env: Environment): { name: string; seed: Uint8Array | undefined } {
+  const name = env.SOTTO_LOG_NAME ?? LOG_NAME
+  if (!LogName.safeParse(name).success) {
+    throw new SettingsError('SOTTO_LOG_NAME is an address without its scheme, such as sotto.example.org')
+  }
+  const text = env.SOTTO_LOG_KEY
+  const seed = text === undefined ? undefined : fromBase64(text)
+  if (seed === null || (seed && seed.length !== 32)) {
+    throw new SettingsError('SOTTO_LOG_KEY is 32 random bytes in base64: openssl rand -base64 32')
+  }
+  return { name, seed }
 }
 
 /** Requests of one token in ten seconds, where the operator says; 0 for no limit. @throws SettingsError */

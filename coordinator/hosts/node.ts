@@ -4,12 +4,13 @@ import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
 import { type ServerType, serve } from '@hono/node-server'
 import { Hono } from 'hono'
+import { toBase64 } from '../../shared/ledger/index.ts'
 import { identifyBy, type LogLine, makeApp } from '../api/index.ts'
 import { Directory, newToken } from '../directory/index.ts'
 import { FolderStore, loadSigningKey, type ObjectStore, openS3Store, serveFolder } from '../objects/index.ts'
-import { Bell } from '../run/index.ts'
+import { Bell, openLogKey } from '../run/index.ts'
 import { type ActorHost, openActors } from './actors.ts'
-import { SettingsError } from './environment.ts'
+import { logSetting, SettingsError } from './environment.ts'
 import { nodeLimits } from './limiter.ts'
 import { FolderLockedError, lockFolder } from './lock.ts'
 import { NodeStorage } from './node-storage.ts'
@@ -52,10 +53,14 @@ async function startLocked(folder: string, options: HostOptions, unlock: () => v
   const directory = await Directory.open({ storage: directoryFile, random, now })
   const adminToken = admitAdmin(folder, directory, options.adminToken)
   const { objects, routes } = await openObjects(folder, options, () => options.publicUrl ?? address.url)
+  const { name, seed } = options.logs ?? logSetting({})
+  const logKey = await openLogKey(name, seed ?? (await loadSigningKey(join(folder, 'log.key'))))
+  const logIdentity = { name, publicKey: toBase64(logKey.publicKey) }
   const actors = await openActors({
     folder: join(folder, 'db'),
     directory,
     objects,
+    logKey,
     bell,
     now,
     random,
@@ -66,7 +71,20 @@ async function startLocked(folder: string, options: HostOptions, unlock: () => v
   const { datasets, runs, webhooks } = actors
   const identify = options.oidc ? identifyBy(options.oidc, { now }) : null
   const limits = nodeLimits(options.rateLimit ?? RATE_LIMIT)
-  const app = makeApp({ directory, datasets, runs, webhooks, objects, identify, limits, bell, now, random, log })
+  const app = makeApp({
+    directory,
+    datasets,
+    runs,
+    webhooks,
+    objects,
+    logIdentity,
+    identify,
+    limits,
+    bell,
+    now,
+    random,
+    log,
+  })
   app.route('/', routes)
   const server = await listen(app, options)
   address.url = urlOf(server, options.host)

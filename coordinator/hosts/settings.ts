@@ -1,7 +1,15 @@
 import { parseArgs } from 'node:util'
 import type { OidcRule } from '../api/index.ts'
 import type { S3Options } from '../objects/s3.ts'
-import { adminSetting, checkpointSetting, oidcSetting, rateSetting, SettingsError, s3Settings } from './environment.ts'
+import {
+  adminSetting,
+  checkpointSetting,
+  logSetting,
+  oidcSetting,
+  rateSetting,
+  SettingsError,
+  s3Settings,
+} from './environment.ts'
 
 export interface HostOptions {
   /** Everything the coordinator keeps. */
@@ -18,6 +26,8 @@ export interface HostOptions {
   /** `full`: run databases outlive power loss too, at one fsync a commit. Dataset ledgers always do. */
   readonly synchronous?: 'normal' | 'full'
   readonly checkpointEvery?: number
+  /** What logs are called and signed with; without a seed one is made and kept in `<dataDir>/log.key`. */
+  readonly logs?: { readonly name: string; readonly seed?: Uint8Array | undefined }
   /** Requests of one token in ten seconds; 0 for no limit. Left out: 1,000. */
   readonly rateLimit?: number
   /** Identity providers whose tokens are taken. */
@@ -42,6 +52,8 @@ Environment
   SOTTO_ADMIN_TOKEN      an admin token of your choice, 32 characters or more; else one is made in DIR/admin-token
   SOTTO_PUBLIC_URL       address that workers reach this coordinator by (default: that of the socket)
   SOTTO_CHECKPOINT_EVERY closed rounds between two checkpoints (default 50)
+  SOTTO_LOG_NAME         what its logs are called (default sotto.local)
+  SOTTO_LOG_KEY          what they are signed with, 32 random bytes in base64; else made in DIR/log.key
   SOTTO_RATE_LIMIT       requests of one token in ten seconds (default 1000; 0: no limit)
   SOTTO_OIDC             identity providers whose tokens are taken, as JSON: see docs/access.md
   SOTTO_SYNCHRONOUS      "full": run databases outlive power loss, at one fsync a commit (default "normal")
@@ -62,12 +74,14 @@ export function readSettings(args: string[], env: NodeJS.ProcessEnv): HostOption
   const s3 = s3Settings(env)
   const checkpointEvery = checkpointSetting(env)
   const rateLimit = rateSetting(env)
+  const logs = logSetting(env)
   const oidc = oidcSetting(env)
   return {
     dataDir: values.data,
     port,
     host: values.host,
     synchronous,
+    logs,
     ...(publicUrl === undefined ? {} : { publicUrl }),
     ...(adminToken === undefined ? {} : { adminToken }),
     ...(s3 === undefined ? {} : { s3 }),

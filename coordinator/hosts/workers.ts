@@ -1,13 +1,14 @@
 import { DurableObject, env } from 'cloudflare:workers'
+import { toBase64 } from '../../shared/ledger/index.ts'
 import { identifyBy, type Limiter, type LogLine, makeApp, type Ringing } from '../api/index.ts'
 import { DatasetActor } from '../dataset/index.ts'
 import { Directory } from '../directory/index.ts'
 import { openS3Store } from '../objects/s3.ts'
 import type { ObjectStore } from '../objects/store.ts'
-import { Bell, Run, runOfTopic } from '../run/index.ts'
+import { Bell, type LogKey, openLogKey, Run, runOfTopic } from '../run/index.ts'
 import type { ActorStorage } from '../storage/index.ts'
 import { Webhooks } from '../webhooks/index.ts'
-import { adminSetting, checkpointSetting, oidcSetting, SettingsError, s3Settings } from './environment.ts'
+import { adminSetting, checkpointSetting, logSetting, oidcSetting, SettingsError, s3Settings } from './environment.ts'
 import { type Reply, remote, replyOf } from './remote.ts'
 
 /** What `wrangler.toml` binds, and what `wrangler secret put` sets. */
@@ -45,11 +46,19 @@ function openObjects(): ObjectStore {
   const store = () => openS3Store(s3)
   return {
     create: (key, bytes) => store().create(key, bytes),
+    replace: (key, bytes) => store().replace(key, bytes),
     fetch: (key) => store().fetch(key),
     size: (key) => store().size(key),
     signedGet: (key, seconds) => store().signedGet(key, seconds),
     signedPut: (key, seconds) => store().signedPut(key, seconds),
   }
+}
+
+/** What logs are signed with. @throws SettingsError where there is no key */
+async function logKey(): Promise<LogKey> {
+  const { name, seed } = logSetting(settings())
+  if (!seed) throw new SettingsError('SOTTO_LOG_KEY is not set: openssl rand -base64 32')
+  return await openLogKey(name, seed)
 }
 
 /** drizzle's driver was written for a Durable Object's storage; its shape here is the part that it uses. */
@@ -110,6 +119,7 @@ export class RunObject extends ActorObject<Run> {
     return await Run.open({
       storage: storageOf(this.ctx),
       objects: openObjects(),
+      logKey: await logKey(),
       datasets: {
         charge: async (id, charge, options) => await datasetOf(id).charge(charge, options),
         reserve: async (id, reservation) => await datasetOf(id).reserve(reservation),
@@ -220,7 +230,8 @@ const limiter: Limiter | null = env.RATE_LIMIT
 let app: ReturnType<typeof makeApp> | undefined
 
 /** Made at the first request of the isolate, once its settings are whole. @throws SettingsError */
-function openApp(): ReturnType<typeof makeApp> {
+async function openApp(): Promise<ReturnType<typeof makeApp>> {
+  const { name, publicKey } = await logKey()
   const rules = oidcSetting(settings())
   return makeApp({
     directory: directoryOf(),
@@ -234,6 +245,7 @@ function openApp(): ReturnType<typeof makeApp> {
       addressOf: (c) => c.req.header('CF-Connecting-IP') ?? null,
     },
     objects: openObjects(),
+    logIdentity: { name, publicKey: toBase64(publicKey) },
     bell,
     now,
     random,
@@ -244,7 +256,7 @@ function openApp(): ReturnType<typeof makeApp> {
 export default {
   async fetch(request: Request): Promise<Response> {
     try {
-      app ??= openApp()
+      app ??= await openApp()
       return await app.fetch(request)
     } catch (error) {
       if (!(error instanceof SettingsError)) throw error

@@ -1,6 +1,6 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, unlink } from 'node:fs/promises'
+import { type FileHandle, link, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -39,6 +39,16 @@ export class FolderStore implements ObjectStore {
     return await this.#withTemporary(async (path) => {
       await writeDurably(path, bytes)
       return await this.#link(path, name)
+    })
+  }
+
+  async replace(key: string, bytes: Uint8Array): Promise<void> {
+    const name = this.#path(key)
+    await this.#withTemporary(async (path) => {
+      await writeDurably(path, bytes)
+      await this.#makeDirectory(dirname(name))
+      await rename(path, name)
+      await syncDirectory(dirname(name))
     })
   }
 

@@ -47,6 +47,14 @@ export function openS3Store(options: S3Options): ObjectStore {
     }
   }
 
+  async function replace(key: string, bytes: Uint8Array): Promise<void> {
+    try {
+      await client.send(new PutObjectCommand({ Bucket, Key: checkKey(key), Body: bytes }))
+    } catch (error) {
+      throw storeError(error)
+    }
+  }
+
   async function fetch(key: string): Promise<Uint8Array | null> {
     try {
       const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: checkKey(key) }))
@@ -68,6 +76,7 @@ export function openS3Store(options: S3Options): ObjectStore {
 
   return {
     create,
+    replace,
     fetch,
     size,
     signedGet: (key, expiresIn) =>

@@ -11,10 +11,12 @@ export class StoreError extends Error {
   }
 }
 
-/** Where logs, checkpoints and model files lie. Keys are written once; nothing is ever overwritten or removed. */
+/** Where logs, checkpoints and model files lie. Keys are written once; but for what says where a log stands nothing is replaced. */
 export interface ObjectStore {
   /** Creates the object unless its key exists; durable once it answers. @throws StoreError */
   create(key: string, bytes: Uint8Array): Promise<'created' | 'exists'>
+  /** Puts bytes in the place of whatever the key has; for what is made of things that are written once. @throws StoreError */
+  replace(key: string, bytes: Uint8Array): Promise<void>
   fetch(key: string): Promise<Uint8Array | null>
   size(key: string): Promise<number | null>
   /** A URL that reads the object for some seconds without further credentials. */

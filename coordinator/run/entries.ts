@@ -1,4 +1,4 @@
-import type { Lease, RunSpec } from '../../shared/api/index.ts'
+import type { RunSpec, UnsignedLease } from '../../shared/api/index.ts'
 import type { RunEntry } from '../../shared/ledger/index.ts'
 import { replayStart, stateHash } from '../../shared/zo/index.ts'
 import type { Refusal } from './budget.ts'
@@ -11,7 +11,7 @@ export interface Segmented {
   readonly reason?: string
 }
 
-export function leaseAnswer(view: RunView, slot: Slot, hold: Hold): Lease {
+export function leaseAnswer(view: RunView, slot: Slot, hold: Hold): UnsignedLease {
   const { size, hash } = view.head
   return {
     kind: 'round',

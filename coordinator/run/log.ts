@@ -1,15 +1,31 @@
 import { SPEC_VERSION } from '../../shared/api/index.ts'
 import {
   appendEntries,
+  checkpointNoteKey,
   EMPTY_LOG,
+  NoteError,
+  openCheckpoint,
   type RunEntry,
   type RunRecord,
   readSegment,
+  rootOf,
+  sameHash,
   segmentKey,
+  signCheckpoint,
 } from '../../shared/ledger/index.ts'
 import { commitObject, type ObjectStore, StoreError } from '../objects/store.ts'
+import { type LogKey, signerOf, verifyEd25519 } from './log-key.ts'
 import type { Fault, RunStore, StoredSegment } from './store.ts'
 import { foldRecord, type RunView, viewOfSpec } from './view.ts'
+
+interface LogParts {
+  readonly store: RunStore
+  readonly objects: ObjectStore
+  readonly key: LogKey
+}
+
+/** A key of the bucket takes about one write a second. */
+const PUBLISH_EVERY_MS = 1000
 
 /** The log of one run as the actor holds it: what is stored, folded into a view, and at most one staged segment. */
 export interface LoadedLog {
@@ -38,24 +54,29 @@ function isOfThisVersion(text: string | undefined): boolean {
 export class RunLog {
   readonly #store: RunStore
   readonly #objects: ObjectStore
+  readonly #key: LogKey
   readonly #loaded: LoadedLog
   #inspected = false
+  #note: { readonly size: number; readonly text: string } | null = null
+  /** When a checkpoint was last put into the bucket, and of which size. */
+  #published = { time: Number.NEGATIVE_INFINITY, size: -1 }
 
-  private constructor(store: RunStore, objects: ObjectStore, loaded: LoadedLog) {
+  private constructor({ store, objects, key }: LogParts, loaded: LoadedLog) {
     this.#store = store
     this.#objects = objects
+    this.#key = key
     this.#loaded = loaded
   }
 
   /** Reads the log from the actor's database, every record checked again. A new run gets an empty one. */
-  static load(store: RunStore, objects: ObjectStore, newId?: string): RunLog | null {
-    const row = store.load()
+  static load(parts: LogParts, newId?: string): RunLog | null {
+    const row = parts.store.load()
     if (!row) {
       if (newId === undefined) return null
-      return new RunLog(store, objects, { id: newId, view: null, staged: null, fault: null, reason: null })
+      return new RunLog(parts, { id: newId, view: null, staged: null, fault: null, reason: null })
     }
     const { id, fault, reason, staged, segments } = row
-    const log = new RunLog(store, objects, { id, view: null, staged, fault, reason })
+    const log = new RunLog(parts, { id, view: null, staged, fault, reason })
     try {
       for (const segment of segments) log.#fold(segment)
     } catch {
@@ -101,6 +122,8 @@ export class RunLog {
       if (last) await this.#commitObject(last)
       const ahead = segmentKey(id, view.head.size)
       if (!staged && (await this.#objects.size(ahead)) !== null) return this.#fail('ledger_behind_log')
+      const fault = await this.#compare(view)
+      if (fault) return this.#fail(fault)
     }
     this.#inspected = true
   }
@@ -126,6 +149,53 @@ export class RunLog {
     this.#loaded.staged = staged
     this.#loaded.reason = reason ?? this.#loaded.reason
     await this.flush()
+  }
+
+  /** Where the stored log stands, signed (C2SP checkpoint); null before its first record. */
+  async note(): Promise<string | null> {
+    const { view } = this.#loaded
+    if (!view) return null
+    const { size, tree } = view.head
+    if (this.#note?.size !== size) {
+      const signer = signerOf(this.#key, this.id)
+      const text = await signCheckpoint({ origin: signer.name, size, root: rootOf(tree) }, signer, this.#key.sign)
+      this.#note = { size, text }
+    }
+    return this.#note.text
+  }
+
+  /** Puts the checkpoint into the bucket: at most once a second, and at the end in any case. @throws StoreError */
+  async publish(now: number): Promise<void> {
+    const { view } = this.#loaded
+    if (!view || this.fault || this.#published.size === view.head.size) return
+    if (!view.end && now - this.#published.time < PUBLISH_EVERY_MS) return
+    const note = await this.note()
+    await this.#objects.replace(checkpointNoteKey(this.id), new TextEncoder().encode(note!))
+    this.#published = { time: now, size: view.head.size }
+  }
+
+  /**
+   * What the bucket's checkpoint says against this log: one of more records means that the database was rolled back, one of
+   * the same records with another root that the log forked. One that this key did not sign says nothing.
+   */
+  async #compare({ head }: RunView): Promise<Fault | null> {
+    const bytes = await this.#objects.fetch(checkpointNoteKey(this.id))
+    if (!bytes) return null
+    try {
+      const note = new TextDecoder().decode(bytes)
+      const there = await openCheckpoint(note, signerOf(this.#key, this.id), verifyEd25519)
+      if (there.size > head.size + this.#stagedRecords()) return 'ledger_behind_log'
+      if (there.size === head.size && !sameHash(there.root, rootOf(head.tree))) return 'log_conflict'
+      this.#published = { time: Number.NEGATIVE_INFINITY, size: there.size }
+    } catch (error) {
+      if (!(error instanceof NoteError)) throw error
+    }
+    return null
+  }
+
+  /** Records that are decided and not known to lie in the bucket: they may, and a checkpoint may count them. */
+  #stagedRecords(): number {
+    return this.#loaded.staged?.text.trimEnd().split('\n').length ?? 0
   }
 
   /** Marks the log as one that may not go on. */

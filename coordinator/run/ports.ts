@@ -1,6 +1,7 @@
 import type { Charge, ChargeAnswer, Reservation, ReserveAnswer } from '../dataset/index.ts'
 import type { ObjectStore } from '../objects/store.ts'
 import type { ActorStorage } from '../storage/index.ts'
+import type { LogKey } from './log-key.ts'
 
 /** The dataset actors as a run sees them. */
 export interface DatasetLedger {
@@ -15,6 +16,8 @@ export interface DatasetLedger {
 export interface RunPorts {
   readonly storage: ActorStorage
   readonly objects: ObjectStore
+  /** What the log is signed with. */
+  readonly logKey: LogKey
   readonly datasets: DatasetLedger
   /** Milliseconds since 1970. */
   readonly now: () => number

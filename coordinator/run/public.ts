@@ -1,4 +1,4 @@
-import type { PublicLease, PublicReport } from '../../shared/api/index.ts'
+import type { PublicReport, UnsignedLease } from '../../shared/api/index.ts'
 import { awaitedWork, type PublicWork, type RunEntry } from '../../shared/ledger/index.ts'
 import type { WorkerCaller } from './ports.ts'
 import type { Hold, RunStore } from './store.ts'
@@ -51,7 +51,7 @@ export function publicLease(
   view: RunView,
   { work, attempt, hold }: Offer & { hold: Hold },
   dataset: string,
-): PublicLease {
+): UnsignedLease {
   const { size, hash } = view.head
   const shared = { id: hold.lease, run: view.id, specHash: view.specHash, dataset, attempt, expires: hold.expires }
   return { ...work, ...shared, head: { size, hash } }
@@ -62,7 +62,7 @@ export function heldBy(
   offer: Offer,
   view: RunView,
   { worker, now }: { worker: WorkerCaller; now: number },
-): PublicLease | null {
+): UnsignedLease | null {
   const { hold } = offer
   if (hold?.worker !== worker.id || !isHeld(offer, now)) return null
   return publicLease(view, { ...offer, hold }, worker.dataset)
@@ -79,9 +79,9 @@ export function isPublicLease(view: RunView, lease: string): boolean {
 }
 
 /** The record of what a worker said. */
-export function answerEntry(worker: string, report: PublicReport): RunEntry {
-  if (report.kind === 'mask') return { type: 'mask', stage: report.stage, answer: { worker, report } }
-  return { type: 'evaluation', round: report.round, answer: { worker, report } }
+export function answerEntry(by: { worker: string; publicKey: string }, report: PublicReport): RunEntry {
+  if (report.kind === 'mask') return { type: 'mask', stage: report.stage, answer: { ...by, report } }
+  return { type: 'evaluation', round: report.round, answer: { ...by, report } }
 }
 
 /** The record of an evaluation that nobody made. */

@@ -146,10 +146,11 @@ export function closeRound(
   const close: RunEntry = {
     type: 'close',
     round,
-    reports: sorted.map(({ dataset, lease, worker, integers, signature }) => ({
+    reports: sorted.map(({ dataset, lease, worker, publicKey, integers, signature }) => ({
       dataset,
       lease,
       worker,
+      publicKey,
       integers,
       signature,
     })),

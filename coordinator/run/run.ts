@@ -7,6 +7,7 @@ import type {
   RoundDetail,
   RunSpec,
   StageProgress,
+  UnsignedLease,
 } from '../../shared/api/index.ts'
 import {
   awaitedWork,
@@ -17,9 +18,8 @@ import {
   type RunEntry,
   type RunRecord,
 } from '../../shared/ledger/index.ts'
-import { ReplayError, totalRounds } from '../../shared/zo/index.ts'
+import { adapterFile, adapterKey, ReplayError, totalRounds } from '../../shared/zo/index.ts'
 import { commitObject, StoreError } from '../objects/store.ts'
-import { adapterFile, adapterKey } from './adapter.ts'
 import { describeRun, type RunFacts, type RunState, stateOf } from './answer.ts'
 import { datasetTopic, runTopic } from './bell.ts'
 import { refusalOf, reserve, reserveRun } from './budget.ts'
@@ -143,11 +143,11 @@ export class Run {
     return await this.#task(async () => {
       const memory = this.#load()
       const { offer, log } = memory
-      if (offer && log.view) return heldBy(offer, log.view, { worker, now: this.#ports.now() })
+      if (offer && log.view) return await signed(memory, heldBy(offer, log.view, { worker, now: this.#ports.now() }))
       const slot = this.#openSlot(memory, worker.dataset)
       const hold = slot && memory.holds.get(slot.lease)
       if (!slot || slot.lost || hold?.worker !== worker.id || hold.expires <= this.#ports.now()) return null
-      return leaseAnswer(memory.log.view!, slot, hold)
+      return await signed(memory, leaseAnswer(memory.log.view!, slot, hold))
     })
   }
 
@@ -157,13 +157,14 @@ export class Run {
       const memory = this.#load()
       await this.#settle(memory)
       const { log, offer } = memory
-      if (offer && log.view && !log.fault) return this.#takeOffer(memory, log.view, offer, worker)
+      if (offer && log.view && !log.fault) return await signed(memory, this.#takeOffer(memory, log.view, offer, worker))
       if (this.#openSlot(memory, worker.dataset)?.lost) await this.#chargeAgain(memory, worker.dataset)
       const slot = this.#openSlot(memory, worker.dataset)
       if (!slot || slot.lost) return null
       const known = memory.holds.get(slot.lease)
       if (known && known.worker !== worker.id) return null
-      return leaseAnswer(memory.log.view!, slot, known ?? this.#handOut(memory, slot, worker.id))
+      const hold = known ?? this.#handOut(memory, slot, worker.id)
+      return await signed(memory, leaseAnswer(memory.log.view!, slot, hold))
     })
   }
 
@@ -172,7 +173,8 @@ export class Run {
    * @throws RunError `not_found`, `forbidden`, `bad_report`, `bad_signature`, `report_conflict`, `lease_closed`; StoreError
    */
   async report(worker: WorkerCaller, lease: string, report: Report): Promise<void> {
-    if (worker.publicKey === null || !(await isSignedBy(report, worker.publicKey))) throw new RunError('bad_signature')
+    const { publicKey } = worker
+    if (publicKey === null || !(await isSignedBy(report, publicKey))) throw new RunError('bad_signature')
     await this.#task(async () => {
       const memory = this.#load()
       const view = viewFor(memory, worker)
@@ -196,7 +198,18 @@ export class Run {
       const bytes = canonicalJson(report).length
       const { taken } = memory.holds.get(lease)!
       const times = { taken, received: Math.floor(this.#ports.now()) }
-      const kept = { lease, round, dataset, worker: worker.id, bodyHash, integers, signature, bytes, ...times }
+      const kept = {
+        lease,
+        round,
+        dataset,
+        worker: worker.id,
+        publicKey,
+        bodyHash,
+        integers,
+        signature,
+        bytes,
+        ...times,
+      }
       this.#store.keepReport(kept)
       memory.reports.set(dataset, kept)
     })
@@ -301,7 +314,7 @@ export class Run {
 
   #find(newId?: string): Memory | null {
     if (this.#memory) return this.#memory
-    const log = RunLog.load(this.#store, this.#ports.objects, newId)
+    const log = RunLog.load({ store: this.#store, objects: this.#ports.objects, key: this.#ports.logKey }, newId)
     if (!log) return null
     const trainer = new Trainer(this.#store, this.#ports.objects)
     const memory: Memory = { log, trainer, reports: new Map(), holds: new Map(), offer: null, isReleased: false }
@@ -349,6 +362,7 @@ export class Run {
     this.#ports.setAlarm(memory.log.fault ? null : nextAlarm(this.#facts(memory, view)))
     if (view.end) await this.#release(memory, view)
     await this.#announce(memory)
+    await memory.log.publish(this.#ports.now())
   }
 
   /** Returns what an ended run has reserved, before anybody is told of its end: what is told is not looked at again. */
@@ -506,7 +520,7 @@ export class Run {
   }
 
   /** Hands public work to a worker of the run, unless another one has it. */
-  #takeOffer(memory: Memory, view: RunView, offer: Offer, worker: WorkerCaller): Lease | null {
+  #takeOffer(memory: Memory, view: RunView, offer: Offer, worker: WorkerCaller): UnsignedLease | null {
     if (!view.accounts.has(worker.dataset)) return null
     const now = this.#ports.now()
     if (isHeld(offer, now)) return heldBy(offer, view, { worker, now })
@@ -532,7 +546,7 @@ export class Run {
     if (this.#store.holdOf(lease)?.worker !== worker.id) throw new RunError('forbidden')
     if (!isAnswer(view.resolved, { work: offer.work, stateHash: currentHash(view) }, report))
       throw new RunError('bad_report')
-    await this.#append(memory, [answerEntry(worker.id, report)])
+    await this.#append(memory, [answerEntry({ worker: worker.id, publicKey: worker.publicKey! }, report)])
     // A log that may not go on took nothing.
     if (memory.log.fault) throw new RunError('run_ended')
   }
@@ -546,6 +560,11 @@ export class Run {
     this.#ports.onFault(this.#memory?.log.id ?? 'unknown', faultCode(error))
     this.#ports.setAlarm(this.#ports.now() + RETRY_MS)
   }
+}
+
+/** A lease with the log that holds its charge, signed. */
+async function signed({ log }: Memory, lease: UnsignedLease | null): Promise<Lease | null> {
+  return lease && ({ ...lease, note: (await log.note())! } as Lease)
 }
 
 /** @throws RunError `not_found` before the first record is stored. */

@@ -52,6 +52,8 @@ export const report = sqliteTable(
     /** JSON array of the released integers. */
     integers: text().notNull(),
     signature: text().notNull(),
+    /** What it is signed by: raw Ed25519, base64. */
+    publicKey: text().notNull().default(''),
     /** Length of the accepted body. */
     bytes: integer().notNull(),
     /** When its lease was handed out, and when it came: milliseconds since 1970. */

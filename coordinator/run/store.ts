@@ -24,6 +24,7 @@ export interface StoredReport {
   readonly bodyHash: string
   readonly integers: number[]
   readonly signature: string
+  readonly publicKey: string
   readonly bytes: number
   readonly taken: number | null
   readonly received: number | null
@@ -65,7 +66,7 @@ function queriesOf(database: Database) {
   const holdRow = named('lease', 'worker', 'taken', 'expires')
   const again = { target: hold.lease, set: { worker: sql`excluded.worker`, expires: sql`excluded.expires` } }
   const reportRow = named(
-    ...(['lease', 'round', 'dataset', 'worker', 'bodyHash', 'integers', 'signature'] as const),
+    ...(['lease', 'round', 'dataset', 'worker', 'bodyHash', 'integers', 'signature', 'publicKey'] as const),
     ...(['bytes', 'taken', 'received'] as const),
   )
   const { bodyHash, worker, dataset } = report

@@ -7,6 +7,7 @@ const START = fileURLToPath(new URL('start.ts', import.meta.url))
 const whole = {
   SOTTO_CLUSTER_KEY: 'k'.repeat(64),
   SOTTO_ADMIN_TOKEN: 'a'.repeat(40),
+  SOTTO_LOG_KEY: `${'A'.repeat(43)}=`,
   SOTTO_S3_BUCKET: 'sotto',
   AWS_ACCESS_KEY_ID: 'id',
   AWS_SECRET_ACCESS_KEY: 'secret',
@@ -54,6 +55,8 @@ describe('the config of an instance', () => {
     ['SOTTO_CLUSTER_KEY', undefined, /SOTTO_CLUSTER_KEY is needed/],
     ['SOTTO_CLUSTER_KEY', 'short', /SOTTO_CLUSTER_KEY is needed/],
     ['SOTTO_ADMIN_TOKEN', undefined, /SOTTO_ADMIN_TOKEN is needed/],
+    ['SOTTO_LOG_KEY', undefined, /SOTTO_LOG_KEY is needed/],
+    ['SOTTO_LOG_KEY', 'short', /32 random bytes/],
     ['SOTTO_S3_BUCKET', undefined, /SOTTO_S3_BUCKET is needed/],
     ['AWS_ACCESS_KEY_ID', undefined, /needs AWS_ACCESS_KEY_ID/],
     ['SOTTO_S3_ENDPOINT', 'http://127.0.0.1:1/s3', /has a path/],

@@ -5,7 +5,13 @@ import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { unstable_readConfig as readConfig } from 'wrangler'
-import { adminSetting, type Environment, SettingsError, s3Settings } from '../../coordinator/hosts/environment.ts'
+import {
+  adminSetting,
+  type Environment,
+  logSetting,
+  SettingsError,
+  s3Settings,
+} from '../../coordinator/hosts/environment.ts'
 import { clusterConfig, type Instance, type Worker } from './config.ts'
 
 const HERE = fileURLToPath(new URL('.', import.meta.url))
@@ -28,6 +34,7 @@ share nothing but a bucket. Start it on each machine, under a supervisor that st
 Environment, the same for every instance
   SOTTO_CLUSTER_KEY      secret of the instances, 32 characters or more (openssl rand -hex 32)
   SOTTO_ADMIN_TOKEN      an admin token of your choice, 32 characters or more
+  SOTTO_LOG_KEY          what logs are signed with: openssl rand -base64 32; SOTTO_LOG_NAME: what they are called
   SOTTO_S3_BUCKET        bucket of the log, the models and the cluster, with SOTTO_S3_ENDPOINT (left out: AWS),
                          SOTTO_S3_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
 `
@@ -35,6 +42,8 @@ Environment, the same for every instance
 /** Settings that the Worker reads, where they are set. */
 const SETTINGS = [
   'SOTTO_ADMIN_TOKEN',
+  'SOTTO_LOG_NAME',
+  'SOTTO_LOG_KEY',
   'SOTTO_S3_BUCKET',
   'SOTTO_S3_ENDPOINT',
   'SOTTO_S3_REGION',
@@ -69,6 +78,7 @@ export function instanceOf(values: ReturnType<typeof parsed>, env: Environment):
   }
   if (adminSetting(env) === undefined)
     throw new SettingsError('SOTTO_ADMIN_TOKEN is needed, the same on every instance')
+  if (!logSetting(env).seed) throw new SettingsError('SOTTO_LOG_KEY is needed, the same on every instance')
   const s3 = s3Settings(env)
   if (!s3) throw new SettingsError('SOTTO_S3_BUCKET is needed: the bucket is all that the instances share')
   for (const name of ['listen', 'cluster-address', 'cluster-advertise'] as const) {

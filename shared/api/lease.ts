@@ -14,6 +14,10 @@ const leaseShape = {
   attempt: z.int().nonnegative(),
   expires: z.int().describe('Milliseconds since 1970 by the coordinator, for display only.'),
   head: z.strictObject({ size: z.int(), hash: HexHash }).describe('The log that the worker catches up to.'),
+  note: z
+    .string()
+    .max(10_000)
+    .describe('Signed checkpoint of that log (C2SP): a worker refuses a lease whose log it is not.'),
 }
 const closedRounds = z.int().nonnegative().describe('Closed rounds: the model is as they leave it.')
 export const roundLeaseSchema = z
@@ -44,6 +48,8 @@ export const leaseSchema = z
   .discriminatedUnion('kind', [roundLeaseSchema, evaluationLeaseSchema, maskLeaseSchema])
   .meta({ id: 'Lease' })
 export type Lease = z.infer<typeof leaseSchema>
+/** A lease before the log that it rests on is signed. */
+export type UnsignedLease = Lease extends infer L ? (L extends unknown ? Omit<L, 'note'> : never) : never
 
 // --- reports ---
 /** Largest magnitude of a released integer: sums over 1,000 datasets stay safe integers. */

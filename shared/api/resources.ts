@@ -123,8 +123,20 @@ export const workerSchema = z
 export const workerKeySchema = z
   .strictObject({ publicKey: z.string().regex(/^[A-Za-z0-9+/]{43}=$/) })
   .meta({ id: 'WorkerKey' })
+/** Names of logs have no spaces and no `+`: an address without its scheme is usual. */
+export const LogName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$/)
+export const logIdentitySchema = z
+  .strictObject({
+    name: LogName.describe('Logs of runs are called by it, a slash and the id of the run.'),
+    publicKey: z
+      .string()
+      .regex(/^[A-Za-z0-9+/]{43}=$/)
+      .describe('Signs their checkpoints: raw Ed25519, base64.'),
+  })
+  .meta({ id: 'LogIdentity' })
+export type LogIdentity = z.infer<typeof logIdentitySchema>
 export const workerSelfSchema = z
-  .strictObject({ id: Identifier, dataset: datasetSchema, publicKey: z.string().nullable() })
+  .strictObject({ id: Identifier, dataset: datasetSchema, publicKey: z.string().nullable(), log: logIdentitySchema })
   .meta({ id: 'WorkerSelf' })
 
 // --- models ---

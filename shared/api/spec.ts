@@ -9,7 +9,7 @@ import { DIMENSION_MAX, outlineOf, runSpaceSchema } from './space.ts'
 import { taskSchema } from './task.ts'
 
 /** Format of the spec: another number where an old one would be read as something else. */
-export const SPEC_VERSION = 4
+export const SPEC_VERSION = 5
 /** A larger delta allows to publish one unit in a hundred as it is: no privacy. */
 const DELTA_MAX = 0.01
 

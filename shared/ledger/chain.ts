@@ -1,4 +1,5 @@
 import { canonicalJson, hashHex } from './canonical.ts'
+import { appendLeaf, EMPTY_TREE, leafHash, type Tree } from './merkle.ts'
 import { GENESIS, type RunEntry, type RunRecord, runRecordSchema } from './record.ts'
 
 /** Where a log stands: the number of its records and the hash of the last. */
@@ -6,8 +7,10 @@ export interface LogHead {
   readonly size: number
   readonly hash: string
   readonly time: number
+  /** Merkle tree of the records' canonical bytes. */
+  readonly tree: Tree
 }
-export const EMPTY_LOG: LogHead = { size: 0, hash: GENESIS, time: 0 }
+export const EMPTY_LOG: LogHead = { size: 0, hash: GENESIS, time: 0, tree: EMPTY_TREE }
 
 export class LedgerError extends Error {
   readonly code:
@@ -18,10 +21,13 @@ export class LedgerError extends Error {
     | 'uncharged_report'
     | 'wrong_update'
     | 'wrong_public_work'
+  /** Of the record. */
+  readonly seq: number
   constructor(code: LedgerError['code'], seq: number, cause?: unknown) {
     super(`log refused at record ${seq}: ${code}`, { cause })
     this.name = 'LedgerError'
     this.code = code
+    this.seq = seq
   }
 }
 
@@ -38,7 +44,7 @@ export function appendEntries(
   entries: readonly RunEntry[],
   now: number,
 ): { segment: Segment; head: LogHead } {
-  let { size, hash, time } = head
+  let { size, hash, time, tree } = head
   const lines: string[] = []
   const records = entries.map((entry) => {
     time = Math.max(now, time)
@@ -46,10 +52,11 @@ export function appendEntries(
     const line = canonicalJson(record)
     lines.push(line)
     hash = hashHex(line)
+    tree = appendLeaf(tree, leafHash(line))
     size += 1
     return record
   })
-  return { segment: { first: head.size, records, text: `${lines.join('\n')}\n` }, head: { size, hash, time } }
+  return { segment: { first: head.size, records, text: `${lines.join('\n')}\n` }, head: { size, hash, time, tree } }
 }
 
 /**
@@ -66,7 +73,8 @@ export function readSegment(head: LogHead, text: string): { records: RunRecord[]
       const record = parseRecord(line, at.size)
       if (record.seq !== at.size || record.time < at.time) throw new LedgerError('out_of_order', at.size)
       if (record.prev !== at.hash) throw new LedgerError('broken_chain', at.size)
-      at = { size: at.size + 1, hash: hashHex(line), time: record.time }
+      const tree = appendLeaf(at.tree, leafHash(line))
+      at = { size: at.size + 1, hash: hashHex(line), time: record.time, tree }
       return record
     })
   return { records, head: at }
@@ -88,4 +96,9 @@ function parseRecord(line: string, seq: number): RunRecord {
 /** Object key of a segment: eight digits of the seq of its first record. */
 export function segmentKey(run: string, first: number): string {
   return `runs/${run}/log/${String(first).padStart(8, '0')}.jsonl`
+}
+
+/** Object key of a log's newest signed checkpoint: the one object that is replaced. */
+export function checkpointNoteKey(run: string): string {
+  return `runs/${run}/checkpoint`
 }

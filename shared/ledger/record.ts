@@ -22,6 +22,8 @@ export const releasedReportSchema = z.strictObject({
   dataset: Identifier,
   lease: Identifier,
   worker: Identifier,
+  /** What the worker signs by: raw Ed25519, base64. */
+  publicKey: z.string(),
   integers: z.array(safeInteger).min(1),
   signature: z.string(),
 })
@@ -69,13 +71,13 @@ export const runRecordSchema = z.discriminatedUnion('type', [
     /** Closed rounds of the model. */
     round,
     /** What a worker said, whole; null where none did in its time. */
-    answer: z.strictObject({ worker: Identifier, report: evaluationReportSchema }).nullable(),
+    answer: z.strictObject({ worker: Identifier, publicKey: z.string(), report: evaluationReportSchema }).nullable(),
   }),
   z.strictObject({
     ...head,
     type: z.literal('mask'),
     stage: z.int().positive(),
-    answer: z.strictObject({ worker: Identifier, report: maskReportSchema }),
+    answer: z.strictObject({ worker: Identifier, publicKey: z.string(), report: maskReportSchema }),
   }),
   /** No round is opened from here on, until a record `resume`. */
   z.strictObject({

@@ -27,7 +27,7 @@ const spec: Extract<RunEntry, { type: 'spec' }> = {
   type: 'spec',
   run: 'run-1',
   spec: {
-    version: 4,
+    version: 5,
     model: 'a'.repeat(64),
     task: {
       kind: 'prompt-classification',
@@ -72,6 +72,7 @@ const report = (dataset: string, more: object = {}) => ({
   lease: `l-${dataset}`,
   worker: `w-${dataset}`,
   integers: [3, -5],
+  publicKey: 'x',
   signature: 'x',
   ...more,
 })
@@ -212,7 +213,7 @@ describe('public work', () => {
   const signature = `${'A'.repeat(86)}==`
   const evaluation = (more: object = {}, round = 0): RunEntry => {
     const report = { kind: 'evaluation', ...names, records: 10, correct: 7, loss: 5, signature, ...more } as const
-    return { type: 'evaluation', round, answer: { worker: 'w', report } }
+    return { type: 'evaluation', round, answer: { worker: 'w', publicKey: 'x', report } }
   }
   const rest = [open, charge('east'), charge('north'), close()]
 
@@ -247,7 +248,7 @@ describe('public work', () => {
     const slopes = { first: [1, 2], second: [3, 0.5] }
     const made = { stage: 1, mask: 'd'.repeat(64), kept: [10, 5], slopes }
     const report = { kind: 'mask', ...names, round: 1, stateHash: 'b'.repeat(64), ...made, signature, ...more } as const
-    return { type: 'mask', stage: 1, answer: { worker: 'w', report } }
+    return { type: 'mask', stage: 1, answer: { worker: 'w', publicKey: 'x', report } }
   }
   const second = { ...open, round: 1, stage: 1 } as RunEntry
   it.each<[string, RunEntry[], string]>([

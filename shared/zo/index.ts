@@ -1,3 +1,4 @@
+export { adapterFile, adapterKey } from './adapter.ts'
 export { basisSigns, direction, frozenFactor, lowRankFactors, matrixShape, STREAMS, streamKey } from './direction.ts'
 export { portableKernels, type Update, type ZoKernels } from './kernels.ts'
 export {

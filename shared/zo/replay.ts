@@ -19,10 +19,12 @@ export interface ClosedRound {
 
 export class ReplayError extends Error {
   readonly code: 'round_out_of_order' | 'wrong_length' | 'state_not_finite' | 'state_mismatch'
+  readonly round: number
   constructor(code: ReplayError['code'], round: number) {
     super(`replay stopped at round ${round}: ${code}`)
     this.name = 'ReplayError'
     this.code = code
+    this.round = round
   }
 }
 

@@ -26,6 +26,7 @@ const absent = missing()
 
 describe.skipIf(absent !== null)(`a cluster of workerd over one bucket of Ceph${absent ? ` (${absent})` : ''}`, () => {
   const stage = new Stage()
+  const logKey = randomBytes(32).toString('base64')
   const clusterKey = randomBytes(32).toString('hex')
   let ceph: CephBucket
   let proxy: Awaited<ReturnType<typeof withBareEntityTags>>
@@ -36,6 +37,7 @@ describe.skipIf(absent !== null)(`a cluster of workerd over one bucket of Ceph${
     const process = startProcess('infra/cluster/start.ts', [...args, '--cluster-address', `127.0.0.1:${peer}`], {
       SOTTO_CLUSTER_KEY: clusterKey,
       SOTTO_ADMIN_TOKEN: stage.adminToken,
+      SOTTO_LOG_KEY: logKey,
       SOTTO_S3_BUCKET: ceph.bucket,
       SOTTO_S3_ENDPOINT: proxy.url,
       AWS_ACCESS_KEY_ID: ceph.accessKeyId,

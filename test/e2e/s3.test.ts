@@ -1,7 +1,10 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { auditRun } from '../../demo/audit.ts'
 import { stateHash } from '../../shared/zo/index.ts'
-import { Stage } from './harness.ts'
+import { ROOT, Stage } from './harness.ts'
 
 describe('a run whose objects live in S3', () => {
   const { endpoint, bucket, accessKeyId, secretAccessKey } = inject('s3')
@@ -28,5 +31,14 @@ describe('a run whose objects live in S3', () => {
     const audit = await auditRun(stage.client, id)
     expect(stateHash(audit.state)).toBe(run.stateHash)
     expect(audit.epsilon.north).toBeCloseTo(run.spent[0]!.epsilon, 12)
+    const headers = { Authorization: `Bearer ${stage.adminToken}` }
+    const answer = await fetch(`${stage.url}/v1/log`, { headers })
+    const { publicKey } = (await answer.json()) as { publicKey: string }
+    const args = ['audit', 'run', id, '--from', `s3://${bucket}`, '--key', publicKey, '--json']
+    const env = { ...process.env, AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey }
+    const told = await promisify(execFile)(process.execPath, [join(ROOT, 'cli/sotto.mjs'), ...args], {
+      env: { ...env, SOTTO_S3_ENDPOINT: endpoint },
+    })
+    expect(JSON.parse(told.stdout)).toMatchObject({ holds: true, stateHash: run.stateHash })
   })
 })

@@ -1,7 +1,7 @@
 import { DatasetActor } from '../../coordinator/dataset/index.ts'
 import { NodeStorage } from '../../coordinator/hosts/node-storage.ts'
 import { type ObjectStore, StoreError } from '../../coordinator/objects/index.ts'
-import { Run, type RunPorts } from '../../coordinator/run/index.ts'
+import { openLogKey, Run, type RunPorts } from '../../coordinator/run/index.ts'
 import { type ActorStorage, StorageError } from '../../coordinator/storage/index.ts'
 import type { Lease, Report, RoundReport, RunSpec } from '../../shared/api/index.ts'
 import { type AuditedLog, readTexts } from './audit.ts'
@@ -69,6 +69,14 @@ export class MemoryStore implements ObjectStore {
         this.objects.set(key, bytes.slice())
         return 'created' as const
       },
+      () => new StoreError('unavailable'),
+    )
+  }
+
+  async replace(key: string, bytes: Uint8Array): Promise<void> {
+    this.#check()
+    await this.#stagehand.perform(
+      async () => void this.objects.set(key, bytes.slice()),
       () => new StoreError('unavailable'),
     )
   }
@@ -146,6 +154,7 @@ export class Theatre {
     const ports: RunPorts = {
       storage: this.stagehand.storage(this.#runStorage),
       objects: this.objects,
+      logKey: await openLogKey('rehearsal', new Uint8Array(32)),
       datasets: {
         charge: async (id, charge, options) => this.dataset(id).charge(charge, options),
         reserve: async (id, reservation) => this.dataset(id).reserve(reservation),

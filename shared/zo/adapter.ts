@@ -1,18 +1,25 @@
+import { frozenFactor } from './direction.ts'
+import type { ReplaySpec } from './replay.ts'
+import { safetensors, type Tensor } from './safetensors.ts'
+import { spaceOfStage } from './schedule.ts'
 import {
   type FullSpace,
-  frozenFactor,
   type LoraSpace,
   type PrunedSpace,
   type Space,
   type StatisticSpace,
   segmentLengths,
   segmentOffsets,
-  spaceOfStage,
-  stateHash,
-  type TrainedState,
-} from '../../shared/zo/index.ts'
-import { safetensors, type Tensor } from './safetensors.ts'
-import type { RunView } from './view.ts'
+} from './space.ts'
+import { stateHash, type TrainedState } from './state.ts'
+
+/** A run whose adapter is written. */
+export interface Trained {
+  readonly id: string
+  /** With the masks of all stages. */
+  readonly resolved: ReplaySpec
+  readonly specHash: string
+}
 
 export function adapterKey(run: string): string {
   return `runs/${run}/adapter.safetensors`
@@ -107,7 +114,7 @@ const basesOf = ({ bases = 'singular' }: LoraSpace, seed: string): Record<string
 
 /** `<activation>.mean` [size]: what is added to the activation, as often as one likes. */
 function steeringFile(
-  { id, specHash }: Pick<RunView, 'id' | 'specHash'>,
+  { id, specHash }: Pick<Trained, 'id' | 'specHash'>,
   { activation, size, token }: StatisticSpace,
   state: TrainedState,
 ): Uint8Array {
@@ -126,7 +133,7 @@ function steeringFile(
  * The trained adapter, a pure function of the log: what each stage adds to the weights of the base model, in the form that
  * its metadata name. The model's weight is the base and the sum over all stages.
  */
-export function adapterFile(view: Pick<RunView, 'id' | 'resolved' | 'specHash'>, state: TrainedState): Uint8Array {
+export function adapterFile(view: Trained, state: TrainedState): Uint8Array {
   const { resolved: spec } = view
   if (spec.space.kind === 'statistic') return steeringFile(view, spec.space, state)
   const spaces = spec.stages.map((_, stage) => spaceOfStage(spec, stage))

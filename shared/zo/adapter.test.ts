@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { type FullSpace, frozenFactor, type LoraSpace } from '../../shared/zo/index.ts'
+import { planRun } from '../../coordinator/run/plan.ts'
 import { parseRequest, smallRequest } from '../../test/rehearsal/request.ts'
 import { adapterFile } from './adapter.ts'
-import { planRun } from './plan.ts'
+import { type FullSpace, frozenFactor, type LoraSpace } from './index.ts'
 
 const request = parseRequest(smallRequest({ model: 'a'.repeat(64), datasets: ['north'] }))
 const datasets = [{ id: 'north', units: 1000, unit: 'record' as const }]

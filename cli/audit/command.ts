@@ -1,0 +1,81 @@
+import type { Command } from 'commander'
+
+/** The verbs of `sotto audit` and what each of them takes. */
+
+const PLACE = `
+Where the objects lie: the folder of a coordinator's objects (DIR/objects of "npm start -- --data DIR"), a copy of a bucket, or s3://BUCKET with
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where it is not AWS, SOTTO_S3_ENDPOINT and SOTTO_S3_REGION. No coordinator is asked.
+
+The key and the name of the logs are what GET /v1/log says. Get them once, over a way that you trust, and keep them.`
+
+const RUN_HELP = `
+Checks the signed checkpoint and the tree under it, the form and order of all records, that each report was charged before and is
+signed by its worker, the update of each round, the trained state bit for bit, the adapter, and that no dataset spent more than the
+run's budget. Epsilon is recomputed from the charges, as certified bounds and by Renyi divergences.
+${PLACE}
+
+Exit codes: 0 all of it holds, 1 something does not: the first object, and why, 2 the command line was refused, 3 the place could not be read.
+
+Examples
+  sotto audit run run-0123456789abcdef --from .sotto/objects --key KEY
+  sotto audit run run-0123456789abcdef --from s3://sotto --key KEY --name sotto.example.org --html audit.html`
+
+const PROOF_HELP = `
+A proof that the log has the closing record of a round, in the form of c2sp.org/tlog-proof with the record as its extra line: it can be
+checked without the bucket, by --check or by any tool that knows the form.
+${PLACE}
+
+Examples
+  sotto audit proof run-0123456789abcdef --round 12 --from .sotto/objects --key KEY --output round-12.tlog-proof
+  sotto audit proof run-0123456789abcdef --check round-12.tlog-proof --key KEY`
+
+export interface LogGiven {
+  readonly key: string
+  readonly name: string
+}
+export interface RunGiven extends LogGiven {
+  readonly from: string
+  readonly json: boolean
+  readonly html?: string
+}
+export interface ProofGiven extends LogGiven {
+  readonly from?: string
+  readonly round?: string
+  readonly check?: string
+  readonly output?: string
+  readonly json: boolean
+}
+
+const withLog = (verb: Command): Command =>
+  verb
+    .requiredOption('--key <key>', 'public key of the logs, base64')
+    .option('--name <name>', 'what the logs are called', 'sotto.local')
+
+/** Adds the verbs of `sotto audit`. */
+export const describeAudit = (noun: Command): void => {
+  withLog(
+    noun
+      .command('run')
+      .description('everything that a log promises, from the bucket alone')
+      .argument('<run>', 'its id'),
+  )
+    .requiredOption('--from <place>', 'folder or s3://bucket')
+    .option('--html <file>', 'write a report that can be handed on')
+    .option('--json', 'print JSON alone', false)
+    .addHelpText('after', RUN_HELP)
+    .action(async (run: string, given: RunGiven) => {
+      const { auditOf } = await import('./run.ts')
+      await auditOf(run, given)
+    })
+  withLog(noun.command('proof').description('a proof of one round that needs no bucket').argument('<run>', 'its id'))
+    .option('--from <place>', 'folder or s3://bucket')
+    .option('--round <round>', 'the round, from 0')
+    .option('--check <file>', 'check a proof instead of making one')
+    .option('--output <file>', 'where the proof is written; left out: standard output')
+    .option('--json', 'print JSON alone', false)
+    .addHelpText('after', PROOF_HELP)
+    .action(async (run: string, given: ProofGiven) => {
+      const { proofOf } = await import('./proof.ts')
+      await proofOf(run, given)
+    })
+}

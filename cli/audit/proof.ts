@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs'
+import {
+  type AuditSource,
+  auditRun,
+  checkpointNoteKey,
+  openProof,
+  ProofError,
+  proofOfRecord,
+} from '../../shared/ledger/index.ts'
+import { InputError, RunError } from '../failure.ts'
+import { jsonLine, writeResult } from '../output.ts'
+import type { ProofGiven } from './command.ts'
+import { auditing, signerOf, verifyEd25519 } from './log.ts'
+import { openSource } from './source.ts'
+
+/** `sotto audit proof`. @throws InputError, UnreachableError, RunError */
+export async function proofOf(run: string, given: ProofGiven): Promise<void> {
+  if (given.check !== undefined) return await checkProof(run, given.check, given)
+  const { from, round } = given
+  if (from === undefined || round === undefined)
+    throw new InputError('a proof needs --from and --round, or --check FILE')
+  if (!/^\d{1,9}$/.test(round)) throw new InputError('--round is a number, from 0')
+  const source = await openSource(from)
+  writeResult(await auditing(run, () => makeProof(source, { run, round: Number(round), given })), given.output)
+}
+
+/** The log is audited whole before anything of it is handed on. */
+async function makeProof(
+  source: AuditSource,
+  { run, round, given }: { run: string; round: number; given: ProofGiven },
+): Promise<string> {
+  const note = new TextDecoder().decode((await source.fetch(checkpointNoteKey(run))) ?? undefined)
+  const audit = await auditRun(source, { run, signer: signerOf(run, given), verify: verifyEd25519 })
+  const close = audit.records.find((record) => record.type === 'close' && record.round === round)
+  const { size } = audit.checkpoint
+  if (!close || close.seq >= size) throw new RunError(`round ${round} of ${run} is not closed, or not signed yet`)
+  return proofOfRecord(audit.records, close.seq, { note, size })
+}
+
+async function checkProof(run: string, file: string, given: ProofGiven): Promise<void> {
+  try {
+    const { record, checkpoint } = await openProof(textIn(file), signerOf(run, given), verifyEd25519)
+    const round = record.type === 'close' ? record.round : null
+    const told = { holds: true, run, round, index: record.seq, size: checkpoint.size, record }
+    writeResult(
+      given.json
+        ? jsonLine(told)
+        : `Record ${record.seq} of ${checkpoint.size}, which closes round ${round}, is in the log of ${run}.\n`,
+    )
+  } catch (error) {
+    if (!(error instanceof ProofError)) throw error
+    if (given.json) writeResult(jsonLine({ holds: false, run, code: error.code }))
+    throw new RunError(`${file} proves nothing of ${run}: ${error.code}`)
+  }
+}
+
+function textIn(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new InputError(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
+  }
+}

@@ -1,0 +1,69 @@
+import { type Audit, AuditError, auditRun, toBase64 } from '../../shared/ledger/index.ts'
+import { jsonLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
+import type { RunGiven } from './command.ts'
+import { auditing, signerOf, verifyEd25519 } from './log.ts'
+import { openSource } from './source.ts'
+
+/** `sotto audit run`. @throws InputError, UnreachableError, RunError where something does not hold */
+export async function auditOf(run: string, given: RunGiven): Promise<void> {
+  const signer = signerOf(run, given)
+  const source = await openSource(given.from)
+  await auditing(run, async () => {
+    const audit = await toldOfFaults(run, given, () => auditRun(source, { run, signer, verify: verifyEd25519 }))
+    if (given.html !== undefined) {
+      const { htmlOf } = await import('./html.ts')
+      writeResult(htmlOf(audit, signer), given.html)
+    }
+    writeResult(given.json ? jsonLine(answerOf(audit)) : wordsOf(audit))
+  })
+}
+
+/** Those who read JSON get what does not hold as JSON too. */
+async function toldOfFaults(run: string, { json }: RunGiven, audit: () => Promise<Audit>): Promise<Audit> {
+  try {
+    return await audit()
+  } catch (error) {
+    if (json && error instanceof AuditError)
+      writeResult(jsonLine({ holds: false, run, code: error.code, object: error.object }))
+    throw error
+  }
+}
+
+function answerOf(audit: Audit): object {
+  const { run, specHash, outcome, rounds, checkpoint, unsigned, spent, signers, stateHash, adapter, curve, spec } =
+    audit
+  const signed = { origin: checkpoint.origin, size: checkpoint.size, root: toBase64(checkpoint.root) }
+  const told = { specHash, model: spec.model, outcome, rounds, checkpoint: signed, unsigned, budget: spec.budget }
+  return { holds: true, run, ...told, spent, signers, stateHash, adapter, curve }
+}
+
+function wordsOf(audit: Audit): string {
+  const { run, outcome, rounds, checkpoint, unsigned, spent, stateHash, adapter, spec } = audit
+  const { epsilon, delta } = spec.budget
+  const ended = outcome === null ? 'goes on' : `ended: ${outcome}`
+  const tail = unsigned === 0 ? '' : `, ${unsigned} after them not yet`
+  const rows = spent.map(
+    ({ dataset, charges, reports, ...own }) =>
+      [
+        dataset,
+        `${roundedDown(own.lower)} to ${roundedUp(own.epsilon)}`,
+        `epsilon at delta ${delta}; ${roundedUp(own.rdp)} by Renyi divergences; ${charges} charges, ${reports} reports`,
+      ] as const,
+  )
+  return [
+    `The log of ${run} holds.\n\n`,
+    table([
+      ['run', ended, `${rounds} rounds closed`],
+      ['records', String(checkpoint.size), `signed${tail}`],
+      ['state', stateHash.slice(0, 16), 'replayed from the first record'],
+      [
+        'adapter',
+        adapter ? adapter.sha256.slice(0, 16) : 'none',
+        adapter ? adapter.key : 'of a run that did not complete',
+      ],
+      ['budget', String(epsilon), `epsilon at delta ${delta}, of each dataset`],
+    ]),
+    '\n',
+    table(rows),
+  ].join('')
+}

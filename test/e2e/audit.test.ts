@@ -1,0 +1,113 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Run } from '../../shared/api/index.ts'
+import { ROOT, Stage } from './harness.ts'
+
+const sotto = (args: string[], env: NodeJS.ProcessEnv = {}) => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, 'cli/sotto.mjs'), ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  })
+  return { status, out: stdout, err: stderr }
+}
+
+describe('sotto audit over a run of real processes', () => {
+  const stage = new Stage()
+  const sites = ['north', 'east']
+  let run: Run
+  let key: string
+  let objects: string
+  beforeAll(async () => {
+    await stage.startCoordinator()
+    for (const site of sites) await stage.addSite(site)
+    for (const site of sites) stage.startWorker(site)
+    const { id } = await stage.submit({ rounds: 4, directions: 3, datasets: sites })
+    run = await stage.finish(id)
+    const headers = { Authorization: `Bearer ${stage.adminToken}` }
+    const answer = await fetch(`${stage.url}/v1/log`, { headers })
+    const identity = (await answer.json()) as { name: string; publicKey: string }
+    expect(identity).toEqual({ name: 'sotto.local', publicKey: expect.stringMatching(/^[A-Za-z0-9+/]{43}=$/) })
+    key = identity.publicKey
+    // No coordinator is asked from here on.
+    await stage.close()
+    objects = join(stage.folder, 'coordinator/objects')
+  })
+  afterAll(() => stage.close())
+
+  const audit = (from: string, ...more: string[]) =>
+    sotto(['audit', 'run', run.id, '--from', from, '--key', key, ...more])
+
+  it('agrees with what the coordinator said, in words, in JSON and as a page that stands alone', () => {
+    expect(run.state).toBe('completed')
+    const page = join(stage.folder, 'audit.html')
+    const told = audit(objects, '--json', '--html', page)
+    expect({ status: told.status, err: told.err }).toEqual({ status: 0, err: '' })
+    const answer = JSON.parse(told.out)
+    expect(answer).toMatchObject({ holds: true, run: run.id, outcome: 'completed', rounds: 4, unsigned: 0 })
+    expect(answer).toMatchObject({
+      stateHash: run.stateHash,
+      specHash: run.specHash,
+      checkpoint: { size: run.head.size },
+    })
+    for (const { dataset, epsilon } of run.spent) {
+      const own = answer.spent.find((each: { dataset: string }) => each.dataset === dataset)
+      expect(own.epsilon).toBeCloseTo(epsilon, 12)
+      expect(own.lower).toBeLessThanOrEqual(own.epsilon)
+      expect(own.rdp).toBeGreaterThanOrEqual(own.epsilon)
+      expect(own).toMatchObject({ charges: 4, reports: 4 })
+    }
+    const html = readFileSync(page, 'utf8')
+    expect(html).toContain('The log holds.')
+    expect(html).toContain(run.stateHash)
+    expect(html).not.toMatch(/<script|(?:src|href)="/)
+    const words = audit(objects)
+    expect(words.out).toMatch(new RegExp(`The log of ${run.id} holds[\\s\\S]*north[\\s\\S]*east`))
+  })
+
+  it('says which object does not hold, and ends with 1', () => {
+    const copy = join(stage.folder, 'copy')
+    cpSync(objects, copy, { recursive: true })
+    const segment = `runs/${run.id}/log/00000000.jsonl`
+    const bytes = readFileSync(join(copy, segment))
+    bytes[bytes.length >> 1]! ^= 1
+    writeFileSync(join(copy, segment), bytes)
+    const flipped = audit(copy, '--json')
+    expect(flipped.status).toBe(1)
+    expect(JSON.parse(flipped.out)).toMatchObject({ holds: false, run: run.id, object: segment })
+    expect(flipped.err).toContain(segment)
+    rmSync(join(copy, segment))
+    expect(audit(copy).err).toContain('truncated')
+  })
+
+  it('proves a round to those who have the proof alone', () => {
+    const file = join(stage.folder, 'round.tlog-proof')
+    const log = ['--key', key]
+    expect(sotto(['audit', 'proof', run.id, '--round', '2', '--from', objects, ...log, '--output', file]).status).toBe(
+      0,
+    )
+    expect(readFileSync(file, 'utf8')).toMatch(/^c2sp\.org\/tlog-proof@v1\nextra \S+\nindex \d+\n/)
+    const checked = sotto(['audit', 'proof', run.id, '--check', file, ...log, '--json'])
+    expect(checked.status).toBe(0)
+    expect(JSON.parse(checked.out)).toMatchObject({ holds: true, round: 2, size: run.head.size })
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/^index \d+/m, 'index 1'))
+    const refused = sotto(['audit', 'proof', run.id, '--check', file, ...log])
+    expect([refused.status, refused.err]).toEqual([1, expect.stringContaining('wrong_proof')])
+    const early = sotto(['audit', 'proof', run.id, '--round', '99', '--from', objects, ...log])
+    expect([early.status, early.err]).toEqual([1, expect.stringContaining('round 99')])
+  })
+
+  it.each([
+    ['a key that is none', ['--from', '.', '--key', 'x'], 2, '--key'],
+    ['no folder', ['--from', '/nowhere', '--key', 'KEY'], 2, '/nowhere'],
+    ['a place of another kind', ['--from', 'https://example.org', '--key', 'KEY'], 2, 's3://'],
+    ['no place', ['--key', 'KEY'], 2, '--from'],
+    ['a bucket that is not there', ['--from', 's3://sotto', '--key', 'KEY'], 3, 's3://sotto'],
+  ])('refuses %s', (_, args, status, word) => {
+    const env = { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', SOTTO_S3_ENDPOINT: 'http://127.0.0.1:1' }
+    const given = args.map((arg) => (arg === 'KEY' ? key : arg))
+    const ended = sotto(['audit', 'run', run.id, ...given], env)
+    expect([ended.status, ended.err]).toEqual([status, expect.stringContaining(word)])
+  })
+})
