@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { verifyRun } from '../../shared/ledger/index.ts'
+import { leafHash, signCheckpoint, verifyRun } from '../../shared/ledger/index.ts'
 import { auditLog } from '../../test/rehearsal/audit.ts'
 import { type Player, Theatre, twoSites } from '../../test/rehearsal/theatre.ts'
+import { openLogKey } from './log-key.ts'
 
 const stage = { rounds: 4, learningRate: 0.1, radius: 0.01, directions: 2, clip: 1, samplingRate: 0.1 }
 const code = (value: string) => expect.objectContaining({ code: value })
@@ -422,6 +423,44 @@ describe('the object store', () => {
     await theatre.run.resume()
     expect((await theatre.run.describe())?.reason).toContain('ledger_behind_log')
     expect(await theatre.run.takeLease(north)).toBeNull()
+  })
+
+  it('whose signed checkpoint counts records that the database forgot: the run refuses to go on', async () => {
+    await theatre.begin({ stages: [stage] })
+    await theatre.play(north)
+    await theatre.play(south)
+    const { head } = (await theatre.run.describe())!
+    const note = `runs/${theatre.runId}/checkpoint`
+    const key = await openLogKey('rehearsal', new Uint8Array(32))
+    const put = async (size: number, by = key) => {
+      const signer = { name: `rehearsal/${theatre.runId}`, publicKey: by.publicKey }
+      const text = await signCheckpoint({ origin: signer.name, size, root: leafHash('another') }, signer, by.sign)
+      theatre.objects.objects.set(note, new TextEncoder().encode(text))
+      await theatre.restart()
+      await theatre.run.resume()
+      return (await theatre.run.describe())!.reason
+    }
+    // One that this coordinator did not sign says nothing, and is replaced.
+    expect(await put(head.size + 4, await openLogKey('rehearsal', new Uint8Array(32).fill(1)))).toBeNull()
+    theatre.now += 2000
+    await theatre.play(north)
+    expect(new TextDecoder().decode(theatre.objects.objects.get(note))).toContain(`\n${head.size}\n`)
+    // The segments that were ahead are gone too: the checkpoint alone remembers.
+    expect(await put(head.size + 4)).toContain('ledger_behind_log')
+    expect(await theatre.run.takeLease(north)).toBeNull()
+  })
+
+  it('whose signed checkpoint has another tree of the same size: the run refuses to go on', async () => {
+    await theatre.begin({ stages: [stage] })
+    const { head } = (await theatre.run.describe())!
+    const key = await openLogKey('rehearsal', new Uint8Array(32))
+    const signer = { name: `rehearsal/${theatre.runId}`, publicKey: key.publicKey }
+    const at = { origin: signer.name, size: head.size, root: leafHash('another') }
+    const text = await signCheckpoint(at, signer, key.sign)
+    theatre.objects.objects.set(`runs/${theatre.runId}/checkpoint`, new TextEncoder().encode(text))
+    await theatre.restart()
+    await theatre.run.resume()
+    expect((await theatre.run.describe())?.reason).toContain('log_conflict')
   })
 
   it('with a changed last segment at start-up: the run refuses to go on', async () => {

@@ -78,7 +78,7 @@ function parseProof(text: string) {
 
 function recordOf(line: Uint8Array, index: number): RunRecord {
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(line)
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(line)
     const record = runRecordSchema.parse(JSON.parse(text))
     if (record.seq === index && canonicalJson(record) === text) return record
   } catch {

@@ -109,6 +109,17 @@ describe('bad input', () => {
     agreed.child.kill('SIGTERM')
   })
 
+  it('believes the logs of one key: that of --log-key, or else the first it saw', async () => {
+    const other = Buffer.alloc(32, 1).toString('base64')
+    const told = await exitOf(stage.startWorker('east', { args: ['--log-key', other] }))
+    expect(told).toMatchObject({ code: 1, output: expect.stringContaining('log_key_changed') })
+    const pinned = join(stage.folder, 'sites/east/log.json')
+    writeFileSync(pinned, JSON.stringify({ name: 'sotto.local', publicKey: other }))
+    const changed = await exitOf(stage.startWorker('east'))
+    expect(changed).toMatchObject({ code: 1, output: expect.stringContaining('log.json') })
+    rmSync(pinned)
+  })
+
   it('says how it is used', async () => {
     for (const script of ['gpu-worker/main.ts', 'coordinator/hosts/node.ts', 'demo/main.ts']) {
       const { code, output } = await exitOf(startProcess(join(ROOT, script), ['--help']))
