@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { audit } from './audit.ts'
 import { coordinator } from './coordinator.ts'
 import { engine } from './engine.ts'
 import { kernels } from './kernels.ts'
@@ -24,8 +25,9 @@ const OPTIONS = {
   help: { type: 'boolean', default: false },
 } as const
 
-const HELP = `Usage: npm run bench -- [convergence|coordinator|engine|kernels|privacy|quantised|utility ...] [options]
+const HELP = `Usage: npm run bench -- [audit|convergence|coordinator|engine|kernels|privacy|quantised|utility ...] [options]
 
+  audit       random tamperings of a run's objects that are found; replay of 10,000 rounds, spend of as many charges
   convergence error on a quadratic after many rounds, by K and by sigma (--out: SVG plot)
   coordinator durable reports a second, the overhead of a round, and memory of waiting workers, on one Node process
   engine      a round's forwards as a ratio to plain inference of the same sequences, in every space; peak memory; PyTorch,
@@ -39,7 +41,7 @@ const HELP = `Usage: npm run bench -- [convergence|coordinator|engine|kernels|pr
   --seeds N          seeds of utility (default 3)
   --model DIR        quantised: folder with several variants under onnx/; utility: what test/models/export-sentences.py wrote
   --text FILE        texts, one a line
-  --json             coordinator, engine: one JSON document as the last line
+  --json             audit, coordinator, engine: one JSON document as the last line
 
 Of utility with --model:
   --data DIR         folder of the tasks: NAME/train.tsv and so on, text, tab, label
@@ -77,6 +79,7 @@ async function utility(values: Values): Promise<void> {
 }
 
 const BENCHES: Readonly<Record<string, (values: Values) => Promise<unknown>>> = {
+  audit,
   convergence,
   coordinator,
   engine,
