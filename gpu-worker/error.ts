@@ -18,6 +18,8 @@ export type WorkerErrorCode =
   | 'log_key_changed'
   | 'uncharged_lease'
   | 'lease_used'
+  | 'lifetime_spent'
+  | 'spend_record_broken'
   | 'counted_before'
 
 export class WorkerError extends Error {

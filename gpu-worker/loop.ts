@@ -10,7 +10,7 @@ import {
   unsignedReportSchema,
 } from '../shared/api/index.ts'
 import { awaitedWork, canonicalJson } from '../shared/ledger/index.ts'
-import type { RandomBytes } from '../shared/privacy/index.ts'
+import { type Budget, gaussianEvent, type MechanismEvent, type RandomBytes } from '../shared/privacy/index.ts'
 import { stateHash, type TrainedState, wantsMask } from '../shared/zo/index.ts'
 import type { Coordinator } from './coordinator.ts'
 import { EngineError } from './engine/index.ts'
@@ -72,12 +72,20 @@ interface Job {
 interface Desk {
   /** Whose checkpoints count. */
   readonly log: LogIdentity
+  /** What this site may release over all runs. */
+  readonly lifetime: Budget
   job?: Job
   /** Times in a row that the device was lost. */
   losses?: number
 }
 
 const LONG_POLL_SECONDS = 25
+
+/** Stands in the spend record for the private count of the units. */
+const COUNT = 'count'
+
+const countEvent = ({ noiseMultiplier }: { noiseMultiplier: number }): MechanismEvent =>
+  gaussianEvent({ noiseMultiplier, samplingRate: 1 })
 
 /**
  * Leases, evaluates and reports until the signal aborts. A coordinator or store that is away is waited for; everything else
@@ -86,13 +94,15 @@ const LONG_POLL_SECONDS = 25
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { coordinator, site, signal } = options
   await persistently(options, () => coordinator.enrol(site.publicKey))
-  const { log } = await persistently(options, () => coordinator.self())
+  const { log, dataset } = await persistently(options, () => coordinator.self())
   if (options.policy.logKey !== undefined && log.publicKey !== options.policy.logKey)
     throw new WorkerError('log_key_changed', 'the coordinator signs its logs by another key than --log-key says')
   site.pinLog(log)
+  const lifetime = site.lifetime(dataset, options.policy.lifetime ?? {})
+  if (dataset.count) site.spend.admit({ id: COUNT, run: COUNT, event: countEvent(dataset.count) }, lifetime)
   options.log({ event: 'started', dataset: options.dataset.id })
   for (const lease of site.outbox.pending()) await send(options, lease)
-  const desk: Desk = { log }
+  const desk: Desk = { log, lifetime }
   try {
     while (!signal.aborted) {
       const lease = await persistently(options, () => coordinator.lease(LONG_POLL_SECONDS))
@@ -124,6 +134,8 @@ async function isEvaluated(options: WorkerOptions, desk: Desk, lease: RoundLease
   const made = await unlessLost(options, desk, lease, async () => {
     const job = await persistently(options, () => prepare(options, desk, lease))
     if (job.run.point.nextRound !== lease.round) return false
+    const { id, run, event } = lease
+    options.site.spend.admit({ id, run, event }, desk.lifetime)
     await evaluate(options, job, lease)
     return true
   })

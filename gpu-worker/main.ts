@@ -31,6 +31,9 @@ where it was.
   --accept HASH       agree to this spec alone; may be given more than once
   --log-key KEY       public key that the coordinator's logs are signed by; without it, the first one seen is pinned
   --max-epsilon E     refuse a run that may spend more of this dataset
+  --lifetime-epsilon E, --lifetime-delta D
+                      what this site may release over all runs, whatever the coordinator says; without them, what the
+                      dataset was registered with when this worker first saw it
   --max-delta D       refuse a run that asks for a larger delta (default 1e-5)
   --json              one JSON object a line instead of words
   --help              this text
@@ -70,6 +73,8 @@ const OPTIONS = {
   threads: { type: 'string', default: 'auto' },
   accept: { type: 'string', multiple: true },
   'log-key': { type: 'string' },
+  'lifetime-epsilon': { type: 'string' },
+  'lifetime-delta': { type: 'string' },
   'max-epsilon': { type: 'string' },
   'max-delta': { type: 'string', default: '1e-5' },
   unit: { type: 'string', default: 'record' },
@@ -97,6 +102,10 @@ function readSettings(): Settings | null {
     policy: {
       maxDelta: positive('--max-delta', values['max-delta'], Number.isFinite),
       unit: readUnit(values.unit),
+      lifetime: {
+        ...optional('epsilon', '--lifetime-epsilon', values['lifetime-epsilon']),
+        ...optional('delta', '--lifetime-delta', values['lifetime-delta']),
+      },
       ...(values['log-key'] === undefined ? {} : { logKey: values['log-key'] }),
       ...(values.accept ? { acceptedSpecs: new Set(values.accept) } : {}),
       ...(maxEpsilon === undefined ? {} : { maxEpsilon: positive('--max-epsilon', maxEpsilon, Number.isFinite) }),
@@ -119,6 +128,10 @@ function readUnit(unit: string): 'record' | 'user' {
 function required(name: string, value: string | undefined): string {
   if (!value) throw new UsageError(`${name} is missing; see --help`)
   return value
+}
+
+function optional<K extends string>(key: K, name: string, text: string | undefined): { [N in K]?: number } {
+  return (text === undefined ? {} : { [key]: positive(name, text, Number.isFinite) }) as { [N in K]?: number }
 }
 
 function positive(name: string, text: string, check: (value: number) => boolean): number {

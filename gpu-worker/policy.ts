@@ -1,6 +1,6 @@
 import { envelopeOf, type RoundLease, type RunSpec, stageEvent } from '../shared/api/index.ts'
 import type { RunRecord } from '../shared/ledger/index.ts'
-import { canonicalEvent, ScheduleFilter } from '../shared/privacy/index.ts'
+import { type Budget, canonicalEvent, ScheduleFilter } from '../shared/privacy/index.ts'
 import { stageOf } from '../shared/zo/index.ts'
 import { WorkerError } from './error.ts'
 
@@ -12,6 +12,8 @@ export interface Policy {
   readonly maxDelta: number
   /** What the owner protects: the coordinator may not choose it. */
   readonly unit: 'record' | 'user'
+  /** What this site may release over all runs; what is left out is as the dataset was registered when the site first saw it. */
+  readonly lifetime?: Partial<Budget>
   /** What the coordinator signs its logs by, raw Ed25519 in base64; undefined: the first key that is seen. */
   readonly logKey?: string
   /** Specs agreed to in advance; undefined: the first spec of a run that meets the rest of the policy. */

@@ -2,16 +2,20 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject,
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { type LogIdentity, type Report, reportBytes, type UnsignedReport } from '../shared/api/index.ts'
+import { type Dataset, type LogIdentity, type Report, reportBytes, type UnsignedReport } from '../shared/api/index.ts'
 import { canonicalJson } from '../shared/ledger/index.ts'
+import type { Budget } from '../shared/privacy/index.ts'
 import { WorkerError } from './error.ts'
 import { type Outbox, openOutbox, writeDurably } from './outbox/index.ts'
+import { lifetimeOf, openSpend, type SpendRecord } from './spend/index.ts'
 
 /** A worker's folder beside its data: its key, its outbox, the specs it agreed to. */
 export interface Site {
   /** Raw Ed25519 public key, base64. */
   readonly publicKey: string
   readonly outbox: Outbox
+  /** What was ever evaluated here. */
+  readonly spend: SpendRecord
   /** Downloaded models, one folder each. */
   readonly modelsFolder: string
   signReport(report: UnsignedReport): Report
@@ -19,6 +23,8 @@ export interface Site {
   pinSpec(run: string, specHash: string): void
   /** Whose logs this worker believes: the first one stays. @throws WorkerError `log_key_changed` for any other. */
   pinLog(log: LogIdentity): void
+  /** The lifetime budget that this site keeps to. */
+  lifetime(dataset: Pick<Dataset, 'budget'>, said: Partial<Budget>): Budget
   close(): void
 }
 
@@ -34,6 +40,8 @@ export function openSite(folder: string): Site {
   return {
     publicKey: rawPublicKey(key),
     outbox: openOutbox(join(folder, 'outbox')),
+    spend: openSpend(folder),
+    lifetime: (dataset, said) => lifetimeOf(folder, dataset, said),
     modelsFolder: join(folder, 'models'),
     signReport: (report) => ({ ...report, signature: sign(null, reportBytes(report), key).toString('base64') }),
     pinSpec: (run, specHash) => {

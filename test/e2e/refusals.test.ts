@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -107,6 +107,23 @@ describe('bad input', () => {
     const agreed = stage.startWorker('north', { args: ['--accept', run.specHash, '--max-epsilon', '4'] })
     expect((await stage.finish(run.id)).state).toBe('completed')
     agreed.child.kill('SIGTERM')
+  })
+
+  it('releases no more than the lifetime that the owner gave it, whatever the coordinator would pay for', async () => {
+    const model = await stage.client.uploadModel(MODEL)
+    const run = await stage.client.createRun(
+      await request(model, { rounds: 200, directions: 2 }, { datasets: ['east'], budget: { epsilon: 4, delta: 1e-5 } }),
+    )
+    const worker = await exitOf(stage.startWorker('east', { args: ['--lifetime-epsilon', '3'] }))
+    expect(worker).toMatchObject({ code: 1, output: expect.stringContaining('lifetime_spent') })
+    const { spent, state } = await stage.client.run(run.id)
+    expect(state).toBe('running')
+    const lines = readFileSync(join(stage.folder, 'sites/east/spend.jsonl'), 'utf8').trimEnd().split('\n')
+    // What it refused is charged in the log, and nothing of it was released.
+    expect(spent[0]).toMatchObject({ reports: lines.length, charges: lines.length + 1 })
+    expect(lines.length).toBeGreaterThan(10)
+    expect(lines.length).toBeLessThan(200)
+    expect(spent[0]!.epsilon).toBeLessThan(3)
   })
 
   it('believes the logs of one key: that of --log-key, or else the first it saw', async () => {
