@@ -19,6 +19,10 @@ const NOUNS: Readonly<Record<string, { summary: string; load: () => Promise<(nou
     summary: 'what can be trained in an ONNX model',
     load: async () => (await import('./model/command.ts')).describeModel,
   },
+  witness: {
+    summary: 'watches that the logs of coordinators only ever grow',
+    load: async () => (await import('./witness/command.ts')).describeWitness,
+  },
 }
 
 const CLOSING = `

@@ -11,7 +11,7 @@ The key and the name of the logs are what GET /v1/log says. Get them once, over 
 const RUN_HELP = `
 Checks the signed checkpoint and the tree under it, the form and order of all records, that each report was charged before and is
 signed by its worker, the update of each round, the trained state bit for bit, the adapter, and that no dataset spent more than the
-run's budget. Epsilon is recomputed from the charges, as certified bounds and by Renyi divergences.
+run's budget. With --witness, that every witness named saw no other log of the run. Epsilon is recomputed from the charges, as certified bounds and by Renyi divergences.
 ${PLACE}
 
 Exit codes: 0 all of it holds, 1 something does not: the first object, and why, 2 the command line was refused, 3 the place could not be read.
@@ -37,6 +37,8 @@ export interface RunGiven extends LogGiven {
   readonly from: string
   readonly json: boolean
   readonly html?: string
+  readonly witness?: string[]
+  readonly cosigned?: string
 }
 export interface ProofGiven extends LogGiven {
   readonly from?: string
@@ -45,6 +47,8 @@ export interface ProofGiven extends LogGiven {
   readonly output?: string
   readonly json: boolean
 }
+
+const gathered = (value: string, before: string[] = []): string[] => [...before, value]
 
 const withLog = (verb: Command): Command =>
   verb
@@ -61,6 +65,8 @@ export const describeAudit = (noun: Command): void => {
   )
     .requiredOption('--from <place>', 'folder or s3://bucket')
     .option('--html <file>', 'write a report that can be handed on')
+    .option('--witness <url=key>', 'have the checkpoint cosigned; may be given more than once', gathered)
+    .option('--cosigned <file>', 'write the checkpoint with the cosignatures')
     .option('--json', 'print JSON alone', false)
     .addHelpText('after', RUN_HELP)
     .action(async (run: string, given: RunGiven) => {

@@ -1,12 +1,5 @@
 import { readFileSync } from 'node:fs'
-import {
-  type AuditSource,
-  auditRun,
-  checkpointNoteKey,
-  openProof,
-  ProofError,
-  proofOfRecord,
-} from '../../shared/ledger/index.ts'
+import { type AuditSource, auditRun, openProof, ProofError, proofOfRecord } from '../../shared/ledger/index.ts'
 import { InputError, RunError } from '../failure.ts'
 import { jsonLine, writeResult } from '../output.ts'
 import type { ProofGiven } from './command.ts'
@@ -29,12 +22,11 @@ async function makeProof(
   source: AuditSource,
   { run, round, given }: { run: string; round: number; given: ProofGiven },
 ): Promise<string> {
-  const note = new TextDecoder().decode((await source.fetch(checkpointNoteKey(run))) ?? undefined)
   const audit = await auditRun(source, { run, signer: signerOf(run, given), verify: verifyEd25519 })
   const close = audit.records.find((record) => record.type === 'close' && record.round === round)
   const { size } = audit.checkpoint
   if (!close || close.seq >= size) throw new RunError(`round ${round} of ${run} is not closed, or not signed yet`)
-  return proofOfRecord(audit.records, close.seq, { note, size })
+  return proofOfRecord(audit.records, close.seq, { note: audit.note, size })
 }
 
 async function checkProof(run: string, file: string, given: ProofGiven): Promise<void> {

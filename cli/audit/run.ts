@@ -3,18 +3,23 @@ import { jsonLine, roundedDown, roundedUp, table, writeResult } from '../output.
 import type { RunGiven } from './command.ts'
 import { auditing, signerOf, verifyEd25519 } from './log.ts'
 import { openSource } from './source.ts'
+import { type Cosigned, submit, witnessOf } from './witness.ts'
 
 /** `sotto audit run`. @throws InputError, UnreachableError, RunError where something does not hold */
 export async function auditOf(run: string, given: RunGiven): Promise<void> {
   const signer = signerOf(run, given)
   const source = await openSource(given.from)
+  const witnesses = (given.witness ?? []).map(witnessOf)
   await auditing(run, async () => {
     const audit = await toldOfFaults(run, given, () => auditRun(source, { run, signer, verify: verifyEd25519 }))
+    const cosigned: Cosigned[] = []
+    for (const witness of witnesses) cosigned.push(await submit(audit, audit.note, witness))
+    if (given.cosigned !== undefined) writeResult(withCosignatures(audit.note, cosigned), given.cosigned)
     if (given.html !== undefined) {
       const { htmlOf } = await import('./html.ts')
       writeResult(htmlOf(audit, signer), given.html)
     }
-    writeResult(given.json ? jsonLine(answerOf(audit)) : wordsOf(audit))
+    writeResult(given.json ? jsonLine(answerOf(audit, cosigned)) : wordsOf(audit, cosigned))
   })
 }
 
@@ -29,15 +34,20 @@ async function toldOfFaults(run: string, { json }: RunGiven, audit: () => Promis
   }
 }
 
-function answerOf(audit: Audit): object {
+/** The checkpoint with the line of each witness. */
+const withCosignatures = (note: string, cosigned: readonly Cosigned[]): string =>
+  note + cosigned.map((each) => each.note.slice(note.length)).join('')
+
+function answerOf(audit: Audit, cosigned: readonly Cosigned[]): object {
   const { run, specHash, outcome, rounds, checkpoint, unsigned, spent, signers, stateHash, adapter, curve, spec } =
     audit
   const signed = { origin: checkpoint.origin, size: checkpoint.size, root: toBase64(checkpoint.root) }
   const told = { specHash, model: spec.model, outcome, rounds, checkpoint: signed, unsigned, budget: spec.budget }
-  return { holds: true, run, ...told, spent, signers, stateHash, adapter, curve }
+  const witnessed = cosigned.map(({ witness, time }) => ({ witness, time }))
+  return { holds: true, run, ...told, cosigned: witnessed, spent, signers, stateHash, adapter, curve }
 }
 
-function wordsOf(audit: Audit): string {
+function wordsOf(audit: Audit, cosigned: readonly Cosigned[]): string {
   const { run, outcome, rounds, checkpoint, unsigned, spent, stateHash, adapter, spec } = audit
   const { epsilon, delta } = spec.budget
   const ended = outcome === null ? 'goes on' : `ended: ${outcome}`
@@ -55,6 +65,9 @@ function wordsOf(audit: Audit): string {
     table([
       ['run', ended, `${rounds} rounds closed`],
       ['records', String(checkpoint.size), `signed${tail}`],
+      ...cosigned.map(
+        ({ witness, time }) => ['cosigned', new Date(1000 * time).toISOString(), `by ${witness}`] as const,
+      ),
       ['state', stateHash.slice(0, 16), 'replayed from the first record'],
       [
         'adapter',

@@ -64,6 +64,8 @@ export interface Audit {
   readonly rounds: number
   /** Signed, and records after it that are not: there are some while a run goes on. */
   readonly checkpoint: Checkpoint
+  /** The checkpoint as it was signed. */
+  readonly note: string
   readonly unsigned: number
   /** By dataset, in the order of the spec. */
   readonly spent: readonly AuditedSpend[]
@@ -99,7 +101,7 @@ interface ReadLog {
  */
 export async function auditRun(source: AuditSource, question: AuditQuestion): Promise<Audit> {
   const { run } = question
-  const checkpoint = await readCheckpoint(source, question)
+  const { note, checkpoint } = await readCheckpoint(source, question)
   const log = await readLog(source, run, checkpoint)
   const { records } = log
   const at = (seq: number) => segmentKey(run, log.firsts.findLast((first) => first <= seq) ?? 0)
@@ -129,6 +131,7 @@ export async function auditRun(source: AuditSource, question: AuditQuestion): Pr
     outcome: end?.outcome ?? null,
     rounds: point.nextRound,
     checkpoint,
+    note,
     unsigned,
     spent,
     signers: signersOf(records),
@@ -155,11 +158,11 @@ function textOf(bytes: Uint8Array, key: string): string {
   }
 }
 
-async function readCheckpoint(source: AuditSource, { run, signer, verify }: AuditQuestion): Promise<Checkpoint> {
+async function readCheckpoint(source: AuditSource, { run, signer, verify }: AuditQuestion) {
   const key = checkpointNoteKey(run)
   const note = textOf(await fetched(source, key), key)
   try {
-    return await openCheckpoint(note, signer, verify)
+    return { note, checkpoint: await openCheckpoint(note, signer, verify) }
   } catch (error) {
     if (!(error instanceof NoteError)) throw error
     throw new AuditError(error.code, key, `it is not signed as ${signer.name} with this key`)

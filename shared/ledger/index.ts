@@ -10,6 +10,7 @@ export {
   type Segment,
   segmentKey,
 } from './chain.ts'
+export { cosign, cosignedAt, parseWitnessKey, witnessKey } from './cosignature.ts'
 export {
   consistencyProof,
   type Hash,
@@ -26,6 +27,8 @@ export {
   fromBase64,
   NoteError,
   openCheckpoint,
+  parseCheckpoint,
+  parseNote,
   type SignEd25519,
   type Signer,
   signCheckpoint,

@@ -1,9 +1,32 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { verifyEd25519 } from '../../cli/audit/log.ts'
+import { openLogKey } from '../../coordinator/run/index.ts'
+import { freePort } from '../../demo/processes.ts'
 import type { Run } from '../../shared/api/index.ts'
-import { ROOT, Stage } from './harness.ts'
+import {
+  consistencyProof,
+  cosignedAt,
+  leafHash,
+  parseWitnessKey,
+  rootOf,
+  signCheckpoint,
+  toBase64,
+} from '../../shared/ledger/index.ts'
+import { appendLeaf, EMPTY_TREE } from '../../shared/ledger/merkle.ts'
+import { ROOT, Stage, startProcess, waitUntil } from './harness.ts'
+
+/** Lines of a log's segments, in order. */
+const recordsIn = (objects: string, run: string): string[] =>
+  readdirSync(join(objects, 'runs', run, 'log'))
+    .sort()
+    .flatMap((name) =>
+      readFileSync(join(objects, 'runs', run, 'log', name), 'utf8')
+        .trimEnd()
+        .split('\n'),
+    )
 
 const sotto = (args: string[], env: NodeJS.ProcessEnv = {}) => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, 'cli/sotto.mjs'), ...args], {
@@ -96,6 +119,49 @@ describe('sotto audit over a run of real processes', () => {
     expect([refused.status, refused.err]).toEqual([1, expect.stringContaining('wrong_proof')])
     const early = sotto(['audit', 'proof', run.id, '--round', '99', '--from', objects, ...log])
     expect([early.status, early.err]).toEqual([1, expect.stringContaining('round 99')])
+  })
+
+  it('has a witness cosign what it audited, and is told of a log that the witness saw and is not here', async () => {
+    const port = await freePort()
+    const args = ['witness', '--state', join(stage.folder, 'witness'), '--name', 'witness.example']
+    const process = startProcess('cli/sotto.mjs', [
+      ...args,
+      '--log',
+      `sotto.local=${key}`,
+      '--listen',
+      `127.0.0.1:${port}`,
+    ])
+    stage.processes.push(process)
+    await waitUntil('the witness', () => process.output().includes('witness.example+'))
+    const witness = `http://127.0.0.1:${port}=${process.output().trim().split('\n').at(-1)}`
+    const file = join(stage.folder, 'cosigned')
+    for (let times = 0; times < 2; times++) {
+      const told = audit(objects, '--json', '--witness', witness, '--cosigned', file)
+      expect({ status: told.status, err: told.err }).toEqual({ status: 0, err: '' })
+      expect(JSON.parse(told.out).cosigned).toEqual([{ witness: 'witness.example', time: expect.any(Number) }])
+    }
+    const cosigned = readFileSync(file, 'utf8')
+    expect(cosigned).toContain(readFileSync(join(objects, `runs/${run.id}/checkpoint`), 'utf8'))
+    expect(
+      await cosignedAt(cosigned, parseWitnessKey(witness.split('=').slice(1).join('='))!, verifyEd25519),
+    ).toBeGreaterThan(0)
+
+    // The coordinator shows the witness a log that goes on otherwise.
+    const logKey = await openLogKey('sotto.local', readFileSync(join(stage.folder, 'coordinator/log.key')))
+    const signer = { name: `sotto.local/${run.id}`, publicKey: logKey.publicKey }
+    const leaves = recordsIn(objects, run.id).map((line) => leafHash(line))
+    const longer = [...leaves, leafHash('one more')]
+    const root = rootOf(longer.reduce(appendLeaf, EMPTY_TREE))
+    const note = await signCheckpoint({ origin: signer.name, size: longer.length, root }, signer, logKey.sign)
+    const proof = consistencyProof(longer, leaves.length).map(toBase64)
+    const body = [`old ${leaves.length}`, ...proof, '', note].join('\n')
+    expect((await fetch(`http://127.0.0.1:${port}/add-checkpoint`, { method: 'POST', body })).status).toBe(200)
+    const split = audit(objects, '--witness', witness)
+    expect([split.status, split.err]).toEqual([1, expect.stringContaining(`saw ${longer.length} records`)])
+    process.child.kill('SIGTERM')
+    expect(await process.exited).toBe(0)
+    expect(audit(objects, '--witness', witness).status).toBe(3)
+    expect(audit(objects, '--witness', 'nonsense').status).toBe(2)
   })
 
   it.each([
