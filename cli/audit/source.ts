@@ -14,7 +14,7 @@ export async function openSource(place: string): Promise<AuditSource> {
   )
   if (!isFolder) throw new InputError(`${place} is no folder`)
   return {
-    fetch: async (key) => {
+    read: async (key) => {
       try {
         return new Uint8Array(await readFile(join(place, key)))
       } catch (error) {
@@ -36,7 +36,7 @@ async function openBucket(bucket: string): Promise<AuditSource> {
   const credentials = { accessKeyId, secretAccessKey }
   const client = new S3Client({ region, ...(endpoint ? { endpoint } : {}), forcePathStyle: true, credentials })
   return {
-    fetch: async (key) => {
+    read: async (key) => {
       try {
         const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }))
         return Body ? await Body.transformToByteArray() : null

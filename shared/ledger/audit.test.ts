@@ -33,7 +33,7 @@ async function finished() {
 type Finished = Awaited<ReturnType<typeof finished>>
 
 const auditOf = ({ run, signer }: Finished, objects: ReadonlyMap<string, Uint8Array>) =>
-  auditRun({ fetch: async (key) => objects.get(key) ?? null }, { run, signer, verify: verifyEd25519 })
+  auditRun({ read: async (key) => objects.get(key) ?? null }, { run, signer, verify: verifyEd25519 })
 const faultOf = async (audit: Promise<unknown>) =>
   await audit.then(
     () => 'holds',

@@ -15,7 +15,7 @@ import { verifyRun } from './verify.ts'
 /** Where an auditor reads: the bucket of the coordinator, or a copy of it. */
 export interface AuditSource {
   /** The object, or null where there is none. */
-  fetch(key: string): Promise<Uint8Array | null>
+  read(key: string): Promise<Uint8Array | null>
 }
 
 export type AuditFault =
@@ -145,7 +145,7 @@ export async function auditRun(source: AuditSource, question: AuditQuestion): Pr
 const ROUNDING = 1e-9
 
 async function fetched(source: AuditSource, key: string): Promise<Uint8Array> {
-  const bytes = await source.fetch(key)
+  const bytes = await source.read(key)
   if (!bytes) throw new AuditError('missing', key, 'there is no such object')
   return bytes
 }
@@ -177,7 +177,7 @@ async function readLog(source: AuditSource, run: string, checkpoint: Checkpoint)
   let isSigned = checkpoint.size === 0
   for (;;) {
     const key = segmentKey(run, head.size)
-    const bytes = await source.fetch(key)
+    const bytes = await source.read(key)
     if (!bytes) break
     const segment = ledgerChecked(
       () => readSegment(head, textOf(bytes, key)),

@@ -42,7 +42,7 @@ async function tamperings(wanted: number): Promise<{ tried: number; found: numbe
       bytes[randomInt(bytes.length)]! ^= 1 << randomInt(8)
       changed.set(name, bytes)
     }
-    const holds = await auditRun({ fetch: async (at) => changed.get(at) ?? null }, question).then(
+    const holds = await auditRun({ read: async (at) => changed.get(at) ?? null }, question).then(
       () => true,
       () => false,
     )
