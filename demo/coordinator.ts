@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import type { DemoFolder } from './folder.ts'
 import { freePort } from './processes.ts'
 
@@ -35,12 +35,18 @@ function onNode({ folder, port, adminToken }: Place): Program {
 /** Keys of the bucket that `wrangler dev` serves; `wrangler.toml` has the same. */
 const LOCAL_KEYS = { AWS_ACCESS_KEY_ID: 'sotto-local', AWS_SECRET_ACCESS_KEY: 'sotto-local-secret' }
 
+/** What the logs are signed with: the workers pin it, so that a demo that goes on has the same. */
+function logKey(path: string): string {
+  if (!existsSync(path)) writeFileSync(path, randomBytes(32).toString('base64'), { mode: 0o600 })
+  return readFileSync(path, 'utf8')
+}
+
 /** `wrangler dev`, with its bucket behind the S3 API at the same port. */
 async function onWorkers({ folder, port, adminToken }: Place): Promise<Program> {
   const secrets = folder.file('coordinator.env')
   const settings = {
     SOTTO_ADMIN_TOKEN: adminToken,
-    SOTTO_LOG_KEY: randomBytes(32).toString('base64'),
+    SOTTO_LOG_KEY: logKey(folder.file('log.key')),
     SOTTO_S3_ENDPOINT: `http://127.0.0.1:${port}/cdn-cgi/local/r2/s3`,
     ...LOCAL_KEYS,
   }
