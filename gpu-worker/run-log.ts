@@ -11,7 +11,7 @@ import {
   type RunRecord,
   readSegment,
   rootOf,
-  sameHash,
+  sameBytes,
   type VerifyEd25519,
 } from '../shared/ledger/index.ts'
 import { advance, ReplayError, type ReplayPoint, replayStart, stateHash, withMask } from '../shared/zo/index.ts'
@@ -91,7 +91,7 @@ async function checkNote(run: FollowedRun, { note, head }: Lease, log: LogIdenti
   const signer = { name: `${log.name}/${run.id}`, publicKey: fromBase64(log.publicKey)! }
   try {
     const { size, root } = await openCheckpoint(note, signer, verifyEd25519)
-    if (size === head.size && sameHash(root, rootOf(run.head.tree))) return
+    if (size === head.size && sameBytes(root, rootOf(run.head.tree))) return
   } catch (cause) {
     if (!(cause instanceof NoteError)) throw cause
     throw new WorkerError('log_mismatch', `the checkpoint of the log of ${run.id} is refused: ${cause.code}`, cause)

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { gathered } from '../gathered.ts'
 
 /** The verbs of `sotto audit` and what each of them takes. */
 
@@ -47,8 +48,6 @@ export interface ProofGiven extends LogGiven {
   readonly output?: string
   readonly json: boolean
 }
-
-const gathered = (value: string, before: string[] = []): string[] => [...before, value]
 
 const withLog = (verb: Command): Command =>
   verb

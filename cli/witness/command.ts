@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { gathered } from '../gathered.ts'
 
 const HELP = `
 Watches that the logs of coordinators only ever grow: it is sent checkpoints, with a proof that each continues the last one it saw,
@@ -17,8 +18,6 @@ export interface WitnessGiven {
   readonly listen: string
   readonly log: string[]
 }
-
-const gathered = (value: string, before: string[] = []): string[] => [...before, value]
 
 /** Makes `sotto witness` a command of its own, without verbs. */
 export const describeWitness = (noun: Command): void => {

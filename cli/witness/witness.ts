@@ -12,7 +12,7 @@ import {
   parseNote,
   type SignEd25519,
   type Signer,
-  sameHash,
+  sameBytes,
   type VerifyEd25519,
   verifyConsistency,
 } from '../../shared/ledger/index.ts'
@@ -80,7 +80,7 @@ export function makeWitness({ database, witness, logs, verify, now }: WitnessPar
       ? { size: row.size, root: new Uint8Array(Buffer.from(row.root, 'hex')) }
       : { size: 0, root: new Uint8Array() }
     if (old !== known.size) return { status: 409, size: known.size }
-    if (size === known.size && !sameHash(root, known.root)) return { status: 409, size: known.size }
+    if (size === known.size && !sameBytes(root, known.root)) return { status: 409, size: known.size }
     if (!verifyConsistency(proof, { older: known, newer: { size, root } })) return { status: 422, size: known.size }
     write.run(origin, size, Buffer.from(root).toString('hex'))
     return { status: 200, size }

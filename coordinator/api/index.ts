@@ -1,4 +1,4 @@
 export { type App, makeApp } from './app.ts'
-export { type Limiter, type Limits, NO_LIMITS } from './limit.ts'
+export type { Limiter, Limits } from './limit.ts'
 export { type Identify, identifyBy, type OidcRule, oidcRulesSchema } from './oidc.ts'
 export type { LogLine, Remote, Ringing, Services } from './services.ts'

@@ -14,5 +14,3 @@ export interface Limits {
   readonly strangers: Limiter | null
   readonly addressOf: (c: ApiContext) => string | null
 }
-
-export const NO_LIMITS: Limits = { callers: null, strangers: null, addressOf: () => null }

@@ -1,16 +1,13 @@
 import { createRemoteJWKSet, errors, type JWTPayload, jwtVerify } from 'jose'
 import { z } from 'zod'
+import { secureUrl } from '../../shared/api/index.ts'
 import { hashOf } from '../../shared/ledger/index.ts'
 import type { Principal } from '../directory/index.ts'
 import { ApiError } from './fault.ts'
 
-/** Over the network with TLS, or on the machine itself. */
 const isTrusted = (text: string): boolean => {
-  const url = URL.parse(text)
-  if (url === null || url.search !== '' || url.hash !== '') return false
-  return (
-    url.protocol === 'https:' || (url.protocol === 'http:' && /^(localhost|127\.0\.0\.1|\[::1\])$/.test(url.hostname))
-  )
+  const url = secureUrl(text)
+  return url !== null && url.search === '' && url.hash === ''
 }
 
 /** Whom the tokens of an identity provider speak for: the first rule whose claims are all there decides. */

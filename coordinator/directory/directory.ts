@@ -1,8 +1,9 @@
-import { and, asc, desc, eq, gt, inArray, lt, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, inArray, lt } from 'drizzle-orm'
 import type { ModelManifest } from '../../shared/api/index.ts'
 import { canonicalJson } from '../../shared/ledger/index.ts'
 import { type ActorStorage, Database } from '../storage/index.ts'
 import { migrations } from './migrations.gen.ts'
+import { type Queries, queriesOf } from './queries.ts'
 import { type Begun, beginRequest, finishRequest, type Request } from './requests.ts'
 import * as schema from './schema.ts'
 import { newId, newToken, type RandomBytes, sameHash, tokenHash } from './secret.ts'
@@ -37,45 +38,6 @@ export interface RunFilter {
 
 /** Writes `lastSeen` at most this often for one worker. */
 const SEEN_EVERY_MS = 1000
-
-type Queries = ReturnType<typeof queriesOf>
-
-/** What is asked at every request, built once. */
-function queriesOf(database: Database) {
-  const { run, runDataset, token, worker } = schema
-  const { placeholder } = sql
-  const ofDataset = eq(runDataset.dataset, placeholder('dataset'))
-  return database.prepare((db) => ({
-    token: db
-      .select()
-      .from(token)
-      .where(eq(token.id, placeholder('id')))
-      .prepare(),
-    tokenByHash: db
-      .select()
-      .from(token)
-      .where(eq(token.hash, placeholder('hash')))
-      .prepare(),
-    worker: db
-      .select()
-      .from(worker)
-      .where(eq(worker.id, placeholder('id')))
-      .prepare(),
-    run: db
-      .select()
-      .from(run)
-      .where(eq(run.id, placeholder('id')))
-      .prepare(),
-    running: db.select({ id: run.id }).from(run).where(eq(run.state, 'running')).orderBy(asc(run.number)).prepare(),
-    runningOf: db
-      .select({ id: run.id })
-      .from(run)
-      .innerJoin(runDataset, and(eq(runDataset.run, run.id), ofDataset))
-      .where(eq(run.state, 'running'))
-      .orderBy(asc(run.number))
-      .prepare(),
-  }))
-}
 
 /** Tokens, workers, models, idempotency keys, and the index of runs and datasets. */
 export class Directory {

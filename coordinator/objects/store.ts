@@ -1,3 +1,5 @@
+import { sameBytes } from '../../shared/ledger/index.ts'
+
 /**
  * Why an object store refused. `unavailable`: out of reach, retry later. `refused`: credentials, signature or content
  * were turned down. `full`: free space, then retry. `conflict`: the key exists with other bytes, terminal.
@@ -50,8 +52,4 @@ export async function commitObject(store: ObjectStore, key: string, bytes: Uint8
   // Gone between the two calls: not ours to explain, and a retry will tell.
   if (there === null) throw new StoreError('unavailable')
   if (!sameBytes(there, bytes)) throw new StoreError('conflict')
-}
-
-export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i])
 }

@@ -9,7 +9,7 @@ import {
   type RunRecord,
   readSegment,
   rootOf,
-  sameHash,
+  sameBytes,
   segmentKey,
   signCheckpoint,
 } from '../../shared/ledger/index.ts'
@@ -185,7 +185,7 @@ export class RunLog {
       const note = new TextDecoder().decode(bytes)
       const there = await openCheckpoint(note, signerOf(this.#key, this.id), verifyEd25519)
       if (there.size > head.size + this.#stagedRecords()) return 'ledger_behind_log'
-      if (there.size === head.size && !sameHash(there.root, rootOf(head.tree))) return 'log_conflict'
+      if (there.size === head.size && !sameBytes(there.root, rootOf(head.tree))) return 'log_conflict'
       this.#published = { time: Number.NEGATIVE_INFINITY, size: there.size }
     } catch (error) {
       if (!(error instanceof NoteError)) throw error

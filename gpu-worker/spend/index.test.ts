@@ -22,7 +22,7 @@ describe('the spend record of a site', () => {
     const affordable = new RdpFilter(budget, []).affordable(event)
     expect(affordable).toBeGreaterThan(5)
     for (let n = 0; n < affordable; n++) {
-      const spend = n % 7 === 0 ? openSpend(folder) : openSpend(folder)
+      const spend = openSpend(folder)
       spend.admit(lease(n), budget)
       spend.admit(lease(n), budget)
     }

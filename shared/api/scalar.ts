@@ -20,3 +20,10 @@ export function roundUp(value: number, digits: number): number {
   const step = 10 ** (Math.floor(Math.log10(value)) + 1 - digits)
   return Number((rounded + step).toPrecision(digits))
 }
+
+/** The address, where it is over the network with TLS or on the machine itself; null for any other text. */
+export function secureUrl(text: string): URL | null {
+  const url = URL.parse(text)
+  const isLocal = url?.protocol === 'http:' && /^(localhost|127\.0\.0\.1|\[::1\])$/.test(url.hostname)
+  return url?.protocol === 'https:' || isLocal ? url : null
+}

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { runEventSchema } from './resources.ts'
-import { Identifier } from './scalar.ts'
+import { Identifier, secureUrl } from './scalar.ts'
 
 export const EVENT_TYPES = runEventSchema.options.map(({ shape }) => shape.type.value)
 const eventType = z.enum(EVENT_TYPES)
@@ -10,13 +10,10 @@ export type EventType = z.infer<typeof eventType>
 const FREQUENT: readonly EventType[] = ['round.opened', 'round.closed', 'lease.lost']
 const DEFAULT_TYPES = EVENT_TYPES.filter((type) => !FREQUENT.includes(type))
 
-/** Over the network with TLS, or on the machine itself. */
+/** Nobody's name or password is in it. */
 const isAddress = (text: string): boolean => {
-  const url = URL.parse(text)
-  if (url === null || `${url.username}${url.password}` !== '') return false
-  return (
-    url.protocol === 'https:' || (url.protocol === 'http:' && /^(localhost|127\.0\.0\.1|\[::1\])$/.test(url.hostname))
-  )
+  const url = secureUrl(text)
+  return url !== null && `${url.username}${url.password}` === ''
 }
 
 const shape = {

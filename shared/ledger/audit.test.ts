@@ -1,29 +1,19 @@
-import { verify } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
+import { verifyEd25519 } from '../../cli/audit/log.ts'
 import { openLogKey } from '../../coordinator/run/index.ts'
-import { Theatre } from '../../test/rehearsal/theatre.ts'
+import { finishedRun } from '../../test/rehearsal/theatre.ts'
 import { epsilonBounds } from '../privacy/index.ts'
 import { type AuditError, auditRun } from './audit.ts'
 import { canonicalJson } from './canonical.ts'
 import { checkpointNoteKey, segmentKey } from './chain.ts'
 import { leafHash, rootOf, treeOf } from './merkle.ts'
-import { type Signer, signCheckpoint, type VerifyEd25519 } from './note.ts'
+import { type Signer, signCheckpoint } from './note.ts'
 import { openProof, proofOfRecord } from './proof.ts'
 import type { RunRecord } from './record.ts'
 
-const PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
-const verifyEd25519: VerifyEd25519 = async (publicKey, message, signature) =>
-  verify(null, message, { key: Buffer.concat([PREFIX, publicKey]), format: 'der', type: 'spki' }, signature)
-
 /** A run that two sites worked off, with its objects. */
 async function finished() {
-  const theatre = new Theatre()
-  for (const id of ['north', 'south']) await theatre.addDataset(id)
-  await theatre.restart()
-  await theatre.begin()
-  const players = await Promise.all(['north', 'south'].map((id) => theatre.player(`w-${id}`, id)))
-  while (!(await theatre.run.describe())?.adapter) for (const player of players) await theatre.play(player)
-  await theatre.run.idle()
+  const theatre = await finishedRun()
   const key = await openLogKey('rehearsal', new Uint8Array(32))
   const signer: Signer = { name: `rehearsal/${theatre.runId}`, publicKey: key.publicKey }
   const objects = new Map(theatre.objects.objects)

@@ -6,7 +6,7 @@ import { ReplayError, type ReplayPoint, replay, replayStart } from '../zo/replay
 import { stateHash } from '../zo/state.ts'
 import { hashHex, hashOf } from './canonical.ts'
 import { checkpointNoteKey, EMPTY_LOG, LedgerError, type LogHead, readSegment, segmentKey } from './chain.ts'
-import { rootOf, sameHash } from './merkle.ts'
+import { rootOf, sameBytes } from './merkle.ts'
 import { type Checkpoint, fromBase64, NoteError, openCheckpoint, type Signer, type VerifyEd25519 } from './note.ts'
 import { resolvedSpec } from './public-work.ts'
 import type { RunRecord } from './record.ts'
@@ -187,7 +187,7 @@ async function readLog(source: AuditSource, run: string, checkpoint: Checkpoint)
     records.push(...segment.records)
     head = segment.head
     if (head.size !== checkpoint.size) continue
-    isSigned = sameHash(rootOf(head.tree), checkpoint.root)
+    isSigned = sameBytes(rootOf(head.tree), checkpoint.root)
     if (!isSigned) throw new AuditError('forked', key, 'its records are not those that were signed')
   }
   if (head.size < checkpoint.size)

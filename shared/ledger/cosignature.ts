@@ -1,6 +1,6 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
-import { sameHash } from './merkle.ts'
+import { sameBytes } from './merkle.ts'
 import {
   fromBase64,
   NoteError,
@@ -56,7 +56,7 @@ export async function cosign(text: string, seconds: number, witness: Signer & { 
  */
 export async function cosignedAt(note: string, witness: Signer, verify: VerifyEd25519): Promise<number> {
   const { text, signatures } = parseNote(note)
-  const own = signatures.find(({ name, id }) => name === witness.name && sameHash(id, idOf(witness)))
+  const own = signatures.find(({ name, id }) => name === witness.name && sameBytes(id, idOf(witness)))
   if (!own) throw new NoteError('unsigned')
   const bytes = own.signature
   if (bytes.length !== TIME_BYTES + 64) throw new NoteError('bad_signature')

@@ -17,7 +17,7 @@ export {
   inclusionProof,
   leafHash,
   rootOf,
-  sameHash,
+  sameBytes,
   type Tree,
   verifyConsistency,
   verifyInclusion,

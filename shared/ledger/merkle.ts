@@ -82,7 +82,7 @@ export function verifyInclusion(
     } else hash = nodeHash(hash, other)
     ;[at, last] = [Math.floor(at / 2), Math.floor(last / 2)]
   }
-  return last === 0 && sameHash(hash, root)
+  return last === 0 && sameBytes(hash, root)
 }
 
 /** Proof that the tree of all these leaves continues that of the first `from` (RFC 6962, 2.1.2). @throws RangeError */
@@ -107,7 +107,7 @@ interface Sized {
 /** Whether the newer tree continues the older one (RFC 9162, 2.1.4.2). */
 export function verifyConsistency(proof: readonly Hash[], { older, newer }: { older: Sized; newer: Sized }): boolean {
   if (older.size > newer.size) return false
-  if (older.size === newer.size) return proof.length === 0 && sameHash(older.root, newer.root)
+  if (older.size === newer.size) return proof.length === 0 && sameBytes(older.root, newer.root)
   if (older.size === 0) return proof.length === 0
   const isPower = Number.isInteger(Math.log2(older.size))
   const path = isPower ? [older.root, ...proof] : [...proof]
@@ -125,8 +125,8 @@ export function verifyConsistency(proof: readonly Hash[], { older, newer }: { ol
     } else after = nodeHash(after, other)
     ;[at, last] = [Math.floor(at / 2), Math.floor(last / 2)]
   }
-  return last === 0 && sameHash(before, older.root) && sameHash(after, newer.root)
+  return last === 0 && sameBytes(before, older.root) && sameBytes(after, newer.root)
 }
 
-export const sameHash = (a: Uint8Array, b: Uint8Array): boolean =>
+export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && a.every((byte, i) => byte === b[i])

@@ -1,5 +1,6 @@
-import { generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
+import { verifyEd25519 } from '../../cli/audit/log.ts'
 import { leafHash, rootOf, treeOf } from './merkle.ts'
 import {
   checkpointText,
@@ -12,13 +13,10 @@ import {
   type Signer,
   signCheckpoint,
   signNote,
-  type VerifyEd25519,
   verifierKey,
 } from './note.ts'
 
 const PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
-const verifyEd25519: VerifyEd25519 = async (publicKey, message, signature) =>
-  verify(null, message, { key: Buffer.concat([PREFIX, publicKey]), format: 'der', type: 'spki' }, signature)
 
 function newSigner(
   name: string,

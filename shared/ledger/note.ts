@@ -1,6 +1,6 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
-import { type Hash, sameHash } from './merkle.ts'
+import { type Hash, sameBytes } from './merkle.ts'
 
 /**
  * Signed notes and checkpoints of transparency logs (https://c2sp.org/signed-note, https://c2sp.org/tlog-checkpoint): a text
@@ -120,7 +120,7 @@ function parseSignature(line: string): NoteSignature {
 export async function openNote(note: string, signer: Signer, verify: VerifyEd25519): Promise<string> {
   const { text, signatures } = parseNote(note)
   const id = keyId(signer)
-  const own = signatures.filter((each) => each.name === signer.name && sameHash(each.id, id))
+  const own = signatures.filter((each) => each.name === signer.name && sameBytes(each.id, id))
   if (own.length === 0) throw new NoteError('unsigned')
   for (const { signature } of own) {
     const isGood = signature.length === SIGNATURE_BYTES && (await verify(signer.publicKey, bytesOf(text), signature))

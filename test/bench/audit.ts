@@ -1,24 +1,15 @@
-import { randomInt, verify } from 'node:crypto'
+import { randomInt } from 'node:crypto'
+import { verifyEd25519 } from '../../cli/audit/log.ts'
 import { openLogKey } from '../../coordinator/run/index.ts'
-import { auditRun, type VerifyEd25519 } from '../../shared/ledger/index.ts'
+import { auditRun } from '../../shared/ledger/index.ts'
 import { epsilonBounds, gaussianEvent, spend } from '../../shared/privacy/index.ts'
 import { advance, replay, replayStart, stateHash } from '../../shared/zo/index.ts'
 import { smallSpec } from '../rehearsal/request.ts'
-import { Theatre } from '../rehearsal/theatre.ts'
-
-const PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
-const verifyEd25519: VerifyEd25519 = async (publicKey, message, signature) =>
-  verify(null, message, { key: Buffer.concat([PREFIX, publicKey]), format: 'der', type: 'spki' }, signature)
+import { finishedRun } from '../rehearsal/theatre.ts'
 
 /** Flips, cuts, losses and swaps of the objects of a run, at random. @returns how many were tried, and how many found */
 async function tamperings(wanted: number): Promise<{ tried: number; found: number }> {
-  const theatre = new Theatre()
-  for (const id of ['north', 'south']) await theatre.addDataset(id)
-  await theatre.restart()
-  await theatre.begin()
-  const players = await Promise.all(['north', 'south'].map((id) => theatre.player(`w-${id}`, id)))
-  while (!(await theatre.run.describe())?.adapter) for (const player of players) await theatre.play(player)
-  await theatre.run.idle()
+  const theatre = await finishedRun()
   const key = await openLogKey('rehearsal', new Uint8Array(32))
   const question = {
     run: theatre.runId,

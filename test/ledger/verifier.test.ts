@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openLogKey } from '../../coordinator/run/index.ts'
 import { proofOfRecord, toBase64 } from '../../shared/ledger/index.ts'
-import { twoSites } from '../rehearsal/theatre.ts'
+import { finishedRun } from '../rehearsal/theatre.ts'
 
 const SCRIPT = fileURLToPath(new URL('verifier.py', import.meta.url))
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -30,10 +30,7 @@ describe.skipIf(!python)(`a verifier in another language, written from the speci
   let key: string
   let proof: string
   beforeAll(async () => {
-    const { theatre, north, south } = await twoSites()
-    await theatre.begin()
-    while (!(await theatre.run.describe())?.adapter) for (const player of [north, south]) await theatre.play(player)
-    await theatre.run.idle()
+    const theatre = await finishedRun()
     run = theatre.runId
     key = toBase64((await openLogKey('rehearsal', new Uint8Array(32))).publicKey)
     for (const [name, bytes] of theatre.objects.objects) objects.set(name, bytes)

@@ -101,17 +101,15 @@ async function observedErrors(world: World, scale: number): Promise<number> {
   const [out, inside] = [await guesses(world, used, [], fixedBytes(1)), await guesses(world, used, unit, fixedBytes(2))]
   // Halfway: what the unit adds without noise is that of a release with almost none.
   const silent = { ...used, noiseMultiplier: 1e-6, samplingRate: 1 }
-  const [added] = await Promise.all([
-    composeRelease({
-      method: world.method,
-      stage: silent,
-      round: 0,
-      state: initialState(1),
-      units: unit,
-      oracle: saturated,
-      random: fixedBytes(3),
-    }),
-  ])
+  const added = await composeRelease({
+    method: world.method,
+    stage: silent,
+    round: 0,
+    state: initialState(1),
+    units: unit,
+    oracle: saturated,
+    random: fixedBytes(3),
+  })
   const half = added.slice(0, used.directions).reduce((sum, n) => sum + n, 0) / 2
   const share = (scores: Float64Array, isWrong: (score: number) => boolean) => scores.filter(isWrong).length / RELEASES
   return share(out, (score) => score > half) + share(inside, (score) => score <= half)

@@ -1,11 +1,10 @@
 /** A data owner's browser, a Worker and this process must agree on what was spent: to the last bit, not nearly. */
-import { existsSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { hasBrowser, noBrowser } from '../pages/browser.ts'
 import { answers } from './portable-questions.ts'
-import { type Answers, bundle, CHROMIUM, inChromium, inNode, inWorkerd } from './runtimes.ts'
+import { type Answers, bundle, inChromium, inNode, inWorkerd } from './runtimes.ts'
 
-const present = existsSync(CHROMIUM)
-const browserTest = `headless Chromium${present ? '' : ` (skipped: ${CHROMIUM} is not installed)`}`
+const browserTest = `headless Chromium${noBrowser}`
 
 describe('the accountant gives the same bits', () => {
   let code: string
@@ -23,7 +22,7 @@ describe('the accountant gives the same bits', () => {
     expect(await inWorkerd(code)).toEqual(reference)
   })
 
-  test.skipIf(!present)(browserTest, async () => {
+  test.skipIf(!hasBrowser)(browserTest, async () => {
     expect(await inChromium(code)).toEqual(reference)
   })
 })

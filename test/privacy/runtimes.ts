@@ -2,13 +2,10 @@ import { fileURLToPath } from 'node:url'
 import { runInThisContext } from 'node:vm'
 import { build } from 'esbuild'
 import { Miniflare } from 'miniflare'
-import { chromium } from 'playwright-core'
+import { launch } from '../pages/browser.ts'
 
 /** Answers by the name of their question; numbers as the 16 hexadecimal digits of their IEEE bits. */
 export type Answers = Record<string, string>
-
-/** Where Debian installs it. */
-export const CHROMIUM = '/usr/bin/chromium'
 
 /** What the bundle's text leaves behind: one global object with one function. */
 const GLOBAL = 'portable'
@@ -57,19 +54,8 @@ export const inWorkerd = async (code: string): Promise<Answers> => {
   }
 }
 
-/** Nothing but the page: no sandbox (a container has none to offer), no GPU, no traffic of its own. */
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
-
 export const inChromium = async (code: string): Promise<Answers> => {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS })
+  const browser = await launch()
   try {
     const page = await browser.newPage()
     await page.addScriptTag({ content: code })

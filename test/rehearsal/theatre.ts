@@ -233,3 +233,12 @@ export async function twoSites(): Promise<{ theatre: Theatre; north: Player; sou
   await theatre.addDataset('south')
   return { theatre, north: await theatre.player('w-north', 'north'), south: await theatre.player('w-south', 'south') }
 }
+
+/** A run that two sites worked off to its adapter. */
+export async function finishedRun(): Promise<Theatre> {
+  const { theatre, north, south } = await twoSites()
+  await theatre.begin()
+  while (!(await theatre.run.describe())?.adapter) for (const player of [north, south]) await theatre.play(player)
+  await theatre.run.idle()
+  return theatre
+}
