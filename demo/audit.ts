@@ -1,11 +1,4 @@
-import {
-  EMPTY_LOG,
-  type LogHead,
-  type RunRecord,
-  readSegment,
-  resolvedSpec,
-  verifyRun,
-} from '../shared/ledger/index.ts'
+import { EMPTY_LOG, type LogHead, type RunRecord, resolvedSpec, runLog, verifyRun } from '../shared/ledger/index.ts'
 import { epsilonBounds } from '../shared/privacy/index.ts'
 import { replay, type TrainedState } from '../shared/zo/index.ts'
 import type { Client } from './client.ts'
@@ -26,7 +19,7 @@ export async function auditRun(client: Client, run: string): Promise<Audit> {
   for (;;) {
     const { segments, head: claimed } = await client.updates(run, head.size)
     for (const { url } of segments) {
-      const segment = readSegment(head, new TextDecoder().decode(await client.download(url)))
+      const segment = runLog.read(head, new TextDecoder().decode(await client.download(url)))
       records.push(...segment.records)
       head = segment.head
     }

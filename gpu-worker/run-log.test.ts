@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { openLogKey } from '../coordinator/run/index.ts'
+import { openLogKey } from '../coordinator/ledger/index.ts'
 import type { Lease } from '../shared/api/index.ts'
 import { leafHash, rootOf, signCheckpoint, toBase64 } from '../shared/ledger/index.ts'
 import { appendLeaf } from '../shared/ledger/merkle.ts'

@@ -9,8 +9,8 @@ import {
   NoteError,
   openCheckpoint,
   type RunRecord,
-  readSegment,
   rootOf,
+  runLog,
   sameBytes,
   type VerifyEd25519,
 } from '../shared/ledger/index.ts'
@@ -106,9 +106,9 @@ const verifyEd25519: VerifyEd25519 = async (publicKey, message, signature) => {
 /** What stands before a raw Ed25519 key in SubjectPublicKeyInfo (RFC 8410, section 4). */
 const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
 
-function readLog(head: LogHead, bytes: Uint8Array, run: string): ReturnType<typeof readSegment> {
+function readLog(head: LogHead, bytes: Uint8Array, run: string): ReturnType<typeof runLog.read> {
   try {
-    return readSegment(head, new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    return runLog.read(head, new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
     const code = cause instanceof LedgerError ? cause.code : 'not_canonical'
     throw new WorkerError('log_mismatch', `a segment of the log of ${run} is refused: ${code}`, cause)

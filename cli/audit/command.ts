@@ -4,15 +4,15 @@ import { gathered } from '../gathered.ts'
 /** The verbs of `sotto audit` and what each of them takes. */
 
 const PLACE = `
-Where the objects lie: the folder of a coordinator's objects (DIR/objects of "npm start -- --data DIR"), a copy of a bucket, or s3://BUCKET with
+Where the objects lie: the folder of a coordinator's objects (DIR/objects of "npm start -- --data DIR"), a copy of a bucket, or s3://BUCKET/FOLDER with
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where it is not AWS, SOTTO_S3_ENDPOINT and SOTTO_S3_REGION. No coordinator is asked.
 
 The key and the name of the logs are what GET /v1/log says. Get them once, over a way that you trust, and keep them.`
 
 const RUN_HELP = `
 Checks the signed checkpoint and the tree under it, the form and order of all records, that each report was charged before and is
-signed by its worker, the update of each round, the trained state bit for bit, the adapter, and that no dataset spent more than the
-run's budget. With --witness, that every witness named saw no other log of the run. Epsilon is recomputed from the charges, as certified bounds and by Renyi divergences.
+signed by its worker, the update of each round, the trained state bit for bit, the adapter, that no dataset spent more than the
+run's budget, and that the log of each dataset knows of all that the run charged. With --witness, that every witness named saw no other log of the run. Epsilon is recomputed from the charges, as certified bounds and by Renyi divergences.
 ${PLACE}
 
 Exit codes: 0 all of it holds, 1 something does not: the first object, and why, 2 the command line was refused, 3 the place could not be read.
@@ -20,6 +20,18 @@ Exit codes: 0 all of it holds, 1 something does not: the first object, and why, 
 Examples
   sotto audit run run-0123456789abcdef --from .sotto/objects --key KEY
   sotto audit run run-0123456789abcdef --from s3://sotto --key KEY --name sotto.example.org --html audit.html`
+
+const DATASET_HELP = `
+Checks the log of a dataset over all runs: the signed checkpoint and the tree under it, the form and order of all records, that nothing
+was drawn that was not reserved, and that what is charged and reserved never exceeded the lifetime budget; then the log of every run
+that it names, for charges that it does not know of. Epsilon is recomputed from the charges.
+${PLACE}
+
+Exit codes: 0 all of it holds, 1 something does not: the first object, and why, 2 the command line was refused, 3 the place could not be read.
+
+Examples
+  sotto audit dataset north --from .sotto/objects --key KEY
+  sotto audit dataset north --from s3://sotto --key KEY --name sotto.example.org --json`
 
 const PROOF_HELP = `
 A proof that the log has the closing record of a round, in the form of c2sp.org/tlog-proof with the record as its extra line: it can be
@@ -40,6 +52,10 @@ export interface RunGiven extends LogGiven {
   readonly html?: string
   readonly witness?: string[]
   readonly cosigned?: string
+}
+export interface DatasetGiven extends LogGiven {
+  readonly from: string
+  readonly json: boolean
 }
 export interface ProofGiven extends LogGiven {
   readonly from?: string
@@ -62,7 +78,7 @@ export const describeAudit = (noun: Command): void => {
       .description('everything that a log promises, from the bucket alone')
       .argument('<run>', 'its id'),
   )
-    .requiredOption('--from <place>', 'folder or s3://bucket')
+    .requiredOption('--from <place>', 'folder, or s3://bucket and a folder of it')
     .option('--html <file>', 'write a report that can be handed on')
     .option('--witness <url=key>', 'have the checkpoint cosigned; may be given more than once', gathered)
     .option('--cosigned <file>', 'write the checkpoint with the cosignatures')
@@ -72,8 +88,21 @@ export const describeAudit = (noun: Command): void => {
       const { auditOf } = await import('./run.ts')
       await auditOf(run, given)
     })
+  withLog(
+    noun
+      .command('dataset')
+      .description('what a dataset spent over all runs, from the bucket alone')
+      .argument('<dataset>', 'its id'),
+  )
+    .requiredOption('--from <place>', 'folder, or s3://bucket and a folder of it')
+    .option('--json', 'print JSON alone', false)
+    .addHelpText('after', DATASET_HELP)
+    .action(async (dataset: string, given: DatasetGiven) => {
+      const { auditOfDataset } = await import('./dataset.ts')
+      await auditOfDataset(dataset, given)
+    })
   withLog(noun.command('proof').description('a proof of one round that needs no bucket').argument('<run>', 'its id'))
-    .option('--from <place>', 'folder or s3://bucket')
+    .option('--from <place>', 'folder, or s3://bucket and a folder of it')
     .option('--round <round>', 'the round, from 0')
     .option('--check <file>', 'check a proof instead of making one')
     .option('--output <file>', 'where the proof is written; left out: standard output')

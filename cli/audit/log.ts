@@ -1,5 +1,12 @@
 import { verify } from 'node:crypto'
-import { AuditError, fromBase64, type Signer, type VerifyEd25519 } from '../../shared/ledger/index.ts'
+import {
+  AuditError,
+  fromBase64,
+  type runLog,
+  type Signed,
+  type Signer,
+  type VerifyEd25519,
+} from '../../shared/ledger/index.ts'
 import { InputError, RunError } from '../failure.ts'
 import type { LogGiven } from './command.ts'
 
@@ -11,13 +18,27 @@ export const verifyEd25519: VerifyEd25519 = async (publicKey, message, signature
   return verify(null, message, key, signature)
 }
 
-/** Whose log is audited. @throws InputError */
-export function signerOf(run: string, { key, name }: LogGiven): Signer {
-  if (!/^[a-z0-9][a-z0-9_-]{0,62}$/.test(run)) throw new InputError(`${run} is no id of a run`)
+/** What `Identifier` of the API allows. */
+const ID = /^[a-z0-9][a-z0-9_-]{0,62}$/
+
+/** Whose logs are audited, and how their signatures are checked. @throws InputError */
+export function signedBy({ key, name }: LogGiven): Signed {
   if (/[\s+]/.test(name)) throw new InputError('--name has no spaces and no +')
   const publicKey = fromBase64(key)
   if (publicKey?.length !== 32) throw new InputError('--key is a raw Ed25519 key in base64: 44 characters')
-  return { name: `${name}/${run}`, publicKey }
+  return { name, publicKey, verify: verifyEd25519 }
+}
+
+/** Whose log it is of one run or dataset. @throws InputError */
+export function signerOf(form: Pick<typeof runLog, 'logName'>, id: string, given: LogGiven): Signer {
+  const { name, publicKey } = signedBy(given)
+  return { name: form.logName(name, checkedId(id)), publicKey }
+}
+
+/** @throws InputError */
+export function checkedId(id: string): string {
+  if (!ID.test(id)) throw new InputError(`${id} is no id of a run or a dataset`)
+  return id
 }
 
 /** Says what does not hold as a command says it. @throws RunError in the place of AuditError */

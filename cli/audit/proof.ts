@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { type AuditSource, auditRun, openProof, ProofError, proofOfRecord } from '../../shared/ledger/index.ts'
+import { type AuditSource, auditRun, openProof, ProofError, proofOfRecord, runLog } from '../../shared/ledger/index.ts'
 import { InputError, RunError } from '../failure.ts'
 import { jsonLine, writeResult } from '../output.ts'
 import type { ProofGiven } from './command.ts'
-import { auditing, signerOf, verifyEd25519 } from './log.ts'
+import { auditing, checkedId, signedBy, signerOf, verifyEd25519 } from './log.ts'
 import { openSource } from './source.ts'
 
 /** `sotto audit proof`. @throws InputError, UnreachableError, RunError */
@@ -22,7 +22,7 @@ async function makeProof(
   source: AuditSource,
   { run, round, given }: { run: string; round: number; given: ProofGiven },
 ): Promise<string> {
-  const audit = await auditRun(source, { run, signer: signerOf(run, given), verify: verifyEd25519 })
+  const audit = await auditRun(source, { run: checkedId(run), ...signedBy(given) })
   const close = audit.records.find((record) => record.type === 'close' && record.round === round)
   const { size } = audit.checkpoint
   if (!close || close.seq >= size) throw new RunError(`round ${round} of ${run} is not closed, or not signed yet`)
@@ -31,7 +31,7 @@ async function makeProof(
 
 async function checkProof(run: string, file: string, given: ProofGiven): Promise<void> {
   try {
-    const { record, checkpoint } = await openProof(textIn(file), signerOf(run, given), verifyEd25519)
+    const { record, checkpoint } = await openProof(textIn(file), signerOf(runLog, run, given), verifyEd25519)
     const round = record.type === 'close' ? record.round : null
     const told = { holds: true, run, round, index: record.seq, size: checkpoint.size, record }
     writeResult(

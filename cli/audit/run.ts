@@ -1,17 +1,17 @@
-import { type Audit, AuditError, auditRun, toBase64 } from '../../shared/ledger/index.ts'
+import { type Audit, AuditError, auditRun, runLog, toBase64 } from '../../shared/ledger/index.ts'
 import { jsonLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
 import type { RunGiven } from './command.ts'
-import { auditing, signerOf, verifyEd25519 } from './log.ts'
+import { auditing, signedBy, signerOf } from './log.ts'
 import { openSource } from './source.ts'
 import { type Cosigned, submit, witnessOf } from './witness.ts'
 
 /** `sotto audit run`. @throws InputError, UnreachableError, RunError where something does not hold */
 export async function auditOf(run: string, given: RunGiven): Promise<void> {
-  const signer = signerOf(run, given)
+  const signer = signerOf(runLog, run, given)
   const source = await openSource(given.from)
   const witnesses = (given.witness ?? []).map(witnessOf)
   await auditing(run, async () => {
-    const audit = await toldOfFaults(run, given, () => auditRun(source, { run, signer, verify: verifyEd25519 }))
+    const audit = await toldOfFaults(run, given, () => auditRun(source, { run, ...signedBy(given) }))
     const cosigned: Cosigned[] = []
     for (const witness of witnesses) cosigned.push(await submit(audit, audit.note, witness))
     if (given.cosigned !== undefined) writeResult(withCosignatures(audit.note, cosigned), given.cosigned)

@@ -5,9 +5,9 @@ import { InputError, UnreachableError } from '../failure.ts'
 
 /** Objects under a folder or in a bucket. @throws InputError, UnreachableError */
 export async function openSource(place: string): Promise<AuditSource> {
-  const bucket = /^s3:\/\/([a-z0-9.-]{3,63})\/?$/.exec(place)?.[1]
-  if (bucket !== undefined) return await openBucket(bucket)
-  if (place.includes('://')) throw new InputError('--from is a folder or s3://BUCKET')
+  const [, bucket, prefix = ''] = /^s3:\/\/([a-z0-9.-]{3,63})(?:\/([A-Za-z0-9._/-]*))?$/.exec(place) ?? []
+  if (bucket !== undefined) return await openBucket(bucket, prefix.replace(/(?<=[^/])\/?$/, '/'))
+  if (place.includes('://')) throw new InputError('--from is a folder or s3://BUCKET/FOLDER')
   const isFolder = await stat(place).then(
     (found) => found.isDirectory(),
     () => false,
@@ -26,7 +26,8 @@ export async function openSource(place: string): Promise<AuditSource> {
   }
 }
 
-async function openBucket(bucket: string): Promise<AuditSource> {
+/** @param folder with a slash at its end, or empty for the whole bucket */
+async function openBucket(bucket: string, folder: string): Promise<AuditSource> {
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = process.env
   if (!accessKeyId || !secretAccessKey) {
     throw new InputError('s3:// needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment')
@@ -38,7 +39,7 @@ async function openBucket(bucket: string): Promise<AuditSource> {
   return {
     read: async (key) => {
       try {
-        const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }))
+        const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: folder + key }))
         return Body ? await Body.transformToByteArray() : null
       } catch (error) {
         const { name, $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openLogKey } from '../../coordinator/run/index.ts'
+import { openLogKey } from '../../coordinator/ledger/index.ts'
 import {
   consistencyProof,
   cosignedAt,

@@ -1,5 +1,6 @@
 import { HTTPException } from 'hono/http-exception'
 import { type ProblemCode, problemOf } from '../../shared/api/index.ts'
+import { LogFaultError } from '../ledger/index.ts'
 import { StoreError } from '../objects/store.ts'
 import { AwayError, PlanError, RunError } from '../run/index.ts'
 import { StorageError } from '../storage/index.ts'
@@ -39,6 +40,7 @@ export function problemOfError(error: unknown): {
 } {
   if (error instanceof ApiError) return { code: error.code, detail: error.detail, retryAfter: error.retryAfter }
   if (error instanceof RunError) return { code: error.code }
+  if (error instanceof LogFaultError) return { code: 'ledger_fault', detail: error.code }
   if (error instanceof AwayError) return { code: 'unavailable' }
   if (error instanceof PlanError) return { code: error.code, detail: error.fields }
   if (error instanceof StoreError) return { code: STORE_PROBLEMS[error.code] }

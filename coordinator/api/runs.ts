@@ -10,7 +10,7 @@ import {
   runSummarySchema,
   updatesSchema,
 } from '../../shared/api/index.ts'
-import { segmentKey } from '../../shared/ledger/index.ts'
+import { runLog } from '../../shared/ledger/index.ts'
 import { checkpointKey, type RunFacts } from '../run/index.ts'
 import { ApiError } from './fault.ts'
 import { DOWNLOAD_SECONDS } from './models.ts'
@@ -184,7 +184,7 @@ export function updateRoutes(services: Services) {
     const answer = {
       head,
       segments: await Promise.all(
-        segments.map(async ({ first }) => ({ first, url: await url(segmentKey(id, first)) })),
+        segments.map(async ({ first }) => ({ first, url: await url(runLog.segmentKey(id, first)) })),
       ),
       checkpoint: checkpoint && {
         round: checkpoint.rounds,

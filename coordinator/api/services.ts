@@ -17,6 +17,7 @@ export interface LogLine {
   readonly code?: string
   readonly ms?: number
   readonly run?: string
+  readonly dataset?: string
   readonly request?: string
   /** Of the caller's trace (W3C Trace Context), or one that began here; `request` is the span. */
   readonly trace?: string

@@ -2,6 +2,7 @@ export {
   type Charge,
   type ChargeAnswer,
   DatasetActor,
+  type DatasetPorts,
   type Registration,
   type Reservation,
   type ReserveAnswer,

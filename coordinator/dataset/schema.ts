@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { check, integer, primaryKey, real, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
-/** The dataset itself: one row, never changed. */
+/** The dataset itself: one row. Nothing of it changes; `fault` alone stands outside, as a log that failed can not say so. */
 export const dataset = sqliteTable(
   'dataset',
   {
@@ -16,6 +16,8 @@ export const dataset = sqliteTable(
     /** Lifetime budget. */
     epsilon: real().notNull(),
     delta: real().notNull(),
+    /** Why the log may not go on: `log_conflict`, `ledger_behind_log`; null while it is sound. */
+    fault: text(),
   },
   (t) => [
     check('dataset_one_row', sql`${t.one} = 1`),
@@ -73,4 +75,27 @@ export const spend = sqliteTable(
     count: integer().notNull(),
   },
   (t) => [check('spend_count', sql`${t.count} > 0`)],
+)
+
+/** The log, record by record: each is written in the transaction that it tells of. Rows are only ever added. */
+export const record = sqliteTable(
+  'record',
+  {
+    seq: integer().primaryKey(),
+    /** Canonical, without its newline. */
+    line: text().notNull(),
+  },
+  (t) => [check('record_seq', sql`${t.seq} >= 0`)],
+)
+
+/** Segments of the log: records that go into the bucket as one object. The last may be decided and not known to lie there. */
+export const segment = sqliteTable(
+  'segment',
+  {
+    /** Seq of the first record. */
+    first: integer().primaryKey(),
+    records: integer().notNull(),
+    stored: integer().notNull().default(0),
+  },
+  (t) => [check('segment_records', sql`${t.records} > 0`), check('segment_stored', sql`${t.stored} in (0, 1)`)],
 )

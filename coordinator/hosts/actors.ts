@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import type { LogLine, Remote } from '../api/index.ts'
 import { DatasetActor } from '../dataset/index.ts'
 import type { Directory, RandomBytes } from '../directory/index.ts'
+import type { LogKey } from '../ledger/index.ts'
 import type { ObjectStore } from '../objects/index.ts'
-import { type Bell, type DatasetLedger, type LogKey, Run, runOfTopic } from '../run/index.ts'
+import { type Bell, type DatasetLedger, faultCode, Run, runOfTopic } from '../run/index.ts'
 import { Webhooks } from '../webhooks/index.ts'
 import { NodeStorage, type NodeStorageOptions } from './node-storage.ts'
 
@@ -74,12 +75,18 @@ export async function openActors(around: Surroundings): Promise<ActorHost> {
   const datasets = registry((id) => {
     // A charge lost to a power cut would be spent twice, and nothing else would know: these files are always synced.
     const storage = storageAt('datasets', id, { synchronous: 'normal' })
-    return DatasetActor.open({ storage, now: around.now }).then((actor) => synced(actor, storage))
+    return DatasetActor.open({
+      storage,
+      objects: around.objects,
+      logKey: around.logKey,
+      now: around.now,
+      onFault: (error) => around.log({ event: 'fault', dataset: id, code: faultCode(error) }),
+    }).then((actor) => synced(actor, storage))
   })
   const ledger: DatasetLedger = {
     charge: async (dataset, charge, options) => (await datasets.get(dataset)).charge(charge, options),
     reserve: async (dataset, reservation) => (await datasets.get(dataset)).reserve(reservation),
-    release: async (dataset, run) => (await datasets.get(dataset)).release(run),
+    release: async (dataset, run, charged) => (await datasets.get(dataset)).release(run, charged),
   }
 
   /** Calls `ring` at a time, in place of what was asked before under this name. */
@@ -134,6 +141,7 @@ export async function openActors(around: Surroundings): Promise<ActorHost> {
     closed = true
     for (const timer of alarms.values()) clearTimeout(timer)
     for (const run of runs.all()) await run.then((actor) => actor.idle()).catch(() => undefined)
+    for (const dataset of datasets.all()) await dataset.then((actor) => actor.idle()).catch(() => undefined)
     await webhooks.close()
     for (const file of files) file.close()
   }

@@ -2,6 +2,7 @@ import { LogName } from '../../shared/api/index.ts'
 import { fromBase64 } from '../../shared/ledger/index.ts'
 import { type OidcRule, oidcRulesSchema } from '../api/index.ts'
 import type { S3Options } from '../objects/s3.ts'
+import { isKey } from '../objects/store.ts'
 
 /** Settings by name, as a shell or a Worker has them. */
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -86,12 +87,17 @@ export function s3Settings(env: Environment): S3Options | undefined {
   if (accessKeyId === undefined || secretAccessKey === undefined) {
     throw new SettingsError('SOTTO_S3_BUCKET needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY')
   }
-  const region = env.SOTTO_S3_REGION
+  const { SOTTO_S3_REGION: region, SOTTO_S3_PREFIX: prefix } = env
+  if (prefix !== undefined && !isKey(prefix))
+    throw new SettingsError(
+      'SOTTO_S3_PREFIX is a folder of the bucket: names of letters, digits, ".", "_" and "-" between slashes',
+    )
   return {
     bucket,
     accessKeyId,
     secretAccessKey,
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(region === undefined ? {} : { region }),
+    ...(prefix === undefined ? {} : { prefix }),
   }
 }

@@ -1,4 +1,5 @@
 import type { Remote } from '../api/index.ts'
+import { type LogFault, LogFaultError } from '../ledger/index.ts'
 import { StoreError } from '../objects/store.ts'
 import { AwayError, RunError } from '../run/index.ts'
 import { StorageError } from '../storage/index.ts'
@@ -8,6 +9,7 @@ type Fault =
   | { readonly kind: 'run'; readonly code: RunError['code'] }
   | { readonly kind: 'store'; readonly code: StoreError['code'] }
   | { readonly kind: 'storage'; readonly code: StorageError['code']; readonly sqlite?: number | undefined }
+  | { readonly kind: 'ledger'; readonly code: LogFault }
   | { readonly kind: 'away' }
   | { readonly kind: 'other' }
 
@@ -28,6 +30,7 @@ function faultOf(error: unknown): Fault {
   if (error instanceof RunError) return { kind: 'run', code: error.code }
   if (error instanceof StoreError) return { kind: 'store', code: error.code }
   if (error instanceof StorageError) return { kind: 'storage', code: error.code, sqlite: error.sqlite }
+  if (error instanceof LogFaultError) return { kind: 'ledger', code: error.code }
   return { kind: error instanceof AwayError ? 'away' : 'other' }
 }
 
@@ -39,6 +42,8 @@ function errorOf(fault: Fault): Error {
       return new StoreError(fault.code)
     case 'storage':
       return new StorageError(fault.code, fault.sqlite)
+    case 'ledger':
+      return new LogFaultError(fault.code)
     case 'away':
       return new AwayError()
     case 'other':

@@ -48,6 +48,7 @@ The coordinator: keeps the schedule, the public seeds, the budgets and the log, 
 Environment
   SOTTO_S3_BUCKET        keep objects in this bucket instead of DIR/objects, with
   SOTTO_S3_ENDPOINT      its endpoint (left out: AWS), SOTTO_S3_REGION its region,
+  SOTTO_S3_PREFIX        a folder of it, where coordinators share a bucket,
   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
   SOTTO_ADMIN_TOKEN      an admin token of your choice, 32 characters or more; else one is made in DIR/admin-token
   SOTTO_PUBLIC_URL       address that workers reach this coordinator by (default: that of the socket)

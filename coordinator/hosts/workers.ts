@@ -3,9 +3,10 @@ import { toBase64 } from '../../shared/ledger/index.ts'
 import { identifyBy, type Limiter, type LogLine, makeApp, type Ringing } from '../api/index.ts'
 import { DatasetActor } from '../dataset/index.ts'
 import { Directory } from '../directory/index.ts'
+import { type LogKey, openLogKey } from '../ledger/index.ts'
 import { openS3Store } from '../objects/s3.ts'
 import type { ObjectStore } from '../objects/store.ts'
-import { Bell, type LogKey, openLogKey, Run, runOfTopic } from '../run/index.ts'
+import { Bell, faultCode, Run, runOfTopic } from '../run/index.ts'
 import type { ActorStorage } from '../storage/index.ts'
 import { Webhooks } from '../webhooks/index.ts'
 import { adminSetting, checkpointSetting, logSetting, oidcSetting, SettingsError, s3Settings } from './environment.ts'
@@ -123,7 +124,7 @@ export class RunObject extends ActorObject<Run> {
       datasets: {
         charge: async (id, charge, options) => await datasetOf(id).charge(charge, options),
         reserve: async (id, reservation) => await datasetOf(id).reserve(reservation),
-        release: async (id, run) => await datasetOf(id).release(run),
+        release: async (id, run, charged) => await datasetOf(id).release(run, charged),
       },
       now,
       setAlarm: (at) => void (at === null ? storage.deleteAlarm() : storage.setAlarm(at)),
@@ -155,8 +156,21 @@ export class RunObject extends ActorObject<Run> {
 }
 
 export class DatasetObject extends ActorObject<DatasetActor> {
-  protected override open(): Promise<DatasetActor> {
-    return DatasetActor.open({ storage: storageOf(this.ctx), now })
+  protected override async open(): Promise<DatasetActor> {
+    return await DatasetActor.open({
+      storage: storageOf(this.ctx),
+      objects: openObjects(),
+      logKey: await logKey(),
+      now,
+      onFault: (error) => log({ event: 'fault', code: faultCode(error) }),
+    })
+  }
+
+  override async call(method: string, args: unknown[]): Promise<Reply> {
+    const reply = await super.call(method, args)
+    // Charges go into the bucket a little later than they are answered.
+    this.ctx.waitUntil(this.actor.idle())
+    return reply
   }
 }
 

@@ -11,6 +11,8 @@ import { checkKey, type ObjectStore, StoreError } from './store.ts'
 export interface S3Options {
   readonly endpoint?: string
   readonly bucket: string
+  /** A folder of the bucket, without a slash at its end: coordinators that share a bucket have one each. */
+  readonly prefix?: string
   readonly region?: string
   readonly accessKeyId: string
   readonly secretAccessKey: string
@@ -19,9 +21,11 @@ export interface S3Options {
 /** Times a conditional write that met another in flight (409 ConditionalRequestConflict) is tried again. */
 const CONFLICT_RETRIES = 4
 
-/** Any S3 that knows `If-None-Match: *` on PutObject: AWS, R2, Ceph. */
+/** Any S3 that knows `If-None-Match: *` on PutObject: AWS, R2, Ceph. @throws StoreError `refused` for a prefix that is no key */
 export function openS3Store(options: S3Options): ObjectStore {
-  const { bucket: Bucket } = options
+  const { bucket: Bucket, prefix } = options
+  if (prefix !== undefined) checkKey(prefix)
+  const keyOf = (key: string) => (prefix === undefined ? checkKey(key) : `${prefix}/${checkKey(key)}`)
   const client = new S3Client({
     region: options.region ?? 'auto',
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
@@ -35,7 +39,7 @@ export function openS3Store(options: S3Options): ObjectStore {
   })
 
   async function create(key: string, bytes: Uint8Array): Promise<'created' | 'exists'> {
-    const command = new PutObjectCommand({ Bucket, Key: checkKey(key), Body: bytes, IfNoneMatch: '*' })
+    const command = new PutObjectCommand({ Bucket, Key: keyOf(key), Body: bytes, IfNoneMatch: '*' })
     for (let attempt = 0; ; attempt++) {
       try {
         await client.send(command)
@@ -49,7 +53,7 @@ export function openS3Store(options: S3Options): ObjectStore {
 
   async function replace(key: string, bytes: Uint8Array): Promise<void> {
     try {
-      await client.send(new PutObjectCommand({ Bucket, Key: checkKey(key), Body: bytes }))
+      await client.send(new PutObjectCommand({ Bucket, Key: keyOf(key), Body: bytes }))
     } catch (error) {
       throw storeError(error)
     }
@@ -57,7 +61,7 @@ export function openS3Store(options: S3Options): ObjectStore {
 
   async function fetch(key: string): Promise<Uint8Array | null> {
     try {
-      const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: checkKey(key) }))
+      const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: keyOf(key) }))
       return Body === undefined ? null : await Body.transformToByteArray()
     } catch (error) {
       if (statusOf(error) === 404) return null
@@ -67,7 +71,7 @@ export function openS3Store(options: S3Options): ObjectStore {
 
   async function size(key: string): Promise<number | null> {
     try {
-      return (await client.send(new HeadObjectCommand({ Bucket, Key: checkKey(key) }))).ContentLength ?? null
+      return (await client.send(new HeadObjectCommand({ Bucket, Key: keyOf(key) }))).ContentLength ?? null
     } catch (error) {
       if (statusOf(error) === 404) return null
       throw storeError(error)
@@ -80,9 +84,9 @@ export function openS3Store(options: S3Options): ObjectStore {
     fetch,
     size,
     signedGet: (key, expiresIn) =>
-      getSignedUrl(client, new GetObjectCommand({ Bucket, Key: checkKey(key) }), { expiresIn }),
+      getSignedUrl(client, new GetObjectCommand({ Bucket, Key: keyOf(key) }), { expiresIn }),
     signedPut: (key, expiresIn) =>
-      getSignedUrl(client, new PutObjectCommand({ Bucket, Key: checkKey(key) }), { expiresIn }),
+      getSignedUrl(client, new PutObjectCommand({ Bucket, Key: keyOf(key) }), { expiresIn }),
   }
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { serialQueue } from '../storage/index.ts'
 import { Bell } from './bell.ts'
-import { serialQueue } from './serial.ts'
 
 describe('the bell', () => {
   it('wakes those who wait, and is not missed by those who looked before', async () => {

@@ -1,4 +1,5 @@
 import type { ProblemCode } from '../../shared/api/index.ts'
+import { LogFaultError } from '../ledger/index.ts'
 import { StoreError } from '../objects/store.ts'
 import { StorageError } from '../storage/index.ts'
 
@@ -36,5 +37,6 @@ export class AwayError extends Error {
 export function faultCode(error: unknown): string {
   if (error instanceof StoreError) return `store_${error.code}`
   if (error instanceof AwayError) return 'actor_away'
+  if (error instanceof LogFaultError) return error.code
   return error instanceof StorageError ? `storage_${error.code}` : 'internal'
 }

@@ -1,31 +1,12 @@
 import { SPEC_VERSION } from '../../shared/api/index.ts'
-import {
-  appendEntries,
-  checkpointNoteKey,
-  EMPTY_LOG,
-  NoteError,
-  openCheckpoint,
-  type RunEntry,
-  type RunRecord,
-  readSegment,
-  rootOf,
-  sameBytes,
-  segmentKey,
-  signCheckpoint,
-} from '../../shared/ledger/index.ts'
-import { commitObject, type ObjectStore, StoreError } from '../objects/store.ts'
-import { type LogKey, signerOf, verifyEd25519 } from './log-key.ts'
-import type { Fault, RunStore, StoredSegment } from './store.ts'
+import { EMPTY_LOG, type RunEntry, type RunRecord, runLog } from '../../shared/ledger/index.ts'
+import { BucketLog, type BucketParts, type StoredSegment } from '../ledger/index.ts'
+import type { Fault, RunStore } from './store.ts'
 import { foldRecord, type RunView, viewOfSpec } from './view.ts'
 
-interface LogParts {
+interface LogParts extends BucketParts {
   readonly store: RunStore
-  readonly objects: ObjectStore
-  readonly key: LogKey
 }
-
-/** A key of the bucket takes about one write a second. */
-const PUBLISH_EVERY_MS = 1000
 
 /** The log of one run as the actor holds it: what is stored, folded into a view, and at most one staged segment. */
 export interface LoadedLog {
@@ -53,18 +34,13 @@ function isOfThisVersion(text: string | undefined): boolean {
  */
 export class RunLog {
   readonly #store: RunStore
-  readonly #objects: ObjectStore
-  readonly #key: LogKey
+  readonly #bucket: BucketLog
   readonly #loaded: LoadedLog
   #inspected = false
-  #note: { readonly size: number; readonly text: string } | null = null
-  /** When a checkpoint was last put into the bucket, and of which size. */
-  #published = { time: Number.NEGATIVE_INFINITY, size: -1 }
 
-  private constructor({ store, objects, key }: LogParts, loaded: LoadedLog) {
-    this.#store = store
-    this.#objects = objects
-    this.#key = key
+  private constructor(parts: LogParts, loaded: LoadedLog) {
+    this.#store = parts.store
+    this.#bucket = new BucketLog(parts, runLog, loaded.id)
     this.#loaded = loaded
   }
 
@@ -107,22 +83,16 @@ export class RunLog {
   firstRecord(): RunRecord | null {
     const { staged } = this.#loaded
     const text = staged?.first === 0 ? staged.text : this.#store.segmentsFrom(0, 1)[0]?.text
-    return text === undefined ? null : (readSegment(EMPTY_LOG, text).records[0] ?? null)
+    return text === undefined ? null : (runLog.read(EMPTY_LOG, text).records[0] ?? null)
   }
 
-  /**
-   * Compares the bucket with the log, once in a process: the last segment must lie there with our bytes, and none after it.
-   * A bucket ahead means that this database was rolled back: going on would spend privacy that it forgot.
-   */
+  /** Compares the bucket with the log, once in a process: a database that was rolled back would spend what it forgot. */
   async inspect(): Promise<void> {
-    const { view, id, staged } = this.#loaded
+    const { view } = this.#loaded
     if (this.#inspected || this.fault) return
     if (view) {
       const last = this.#store.segmentsFrom(view.head.size - 1, 1)[0]
-      if (last) await this.#commitObject(last)
-      const ahead = segmentKey(id, view.head.size)
-      if (!staged && (await this.#objects.size(ahead)) !== null) return this.#fail('ledger_behind_log')
-      const fault = await this.#compare(view)
+      const fault = await this.#bucket.compare(view.head, { last, staged: this.#stagedRecords() })
       if (fault) return this.#fail(fault)
     }
     this.#inspected = true
@@ -132,8 +102,8 @@ export class RunLog {
   async flush(): Promise<void> {
     const { staged } = this.#loaded
     if (!staged || this.fault) return
-    await this.#commitObject(staged)
-    if (this.fault) return
+    const fault = await this.#bucket.commit(staged)
+    if (fault) return this.#fail(fault)
     this.#store.markStored(staged.first)
     this.#fold(staged)
     this.#loaded.staged = null
@@ -143,7 +113,7 @@ export class RunLog {
   async append(entries: readonly RunEntry[], now: number, reason?: string): Promise<void> {
     await this.flush()
     if (this.fault) return
-    const { segment } = appendEntries(this.view?.head ?? EMPTY_LOG, entries, now)
+    const { segment } = runLog.append(this.view?.head ?? EMPTY_LOG, entries, now)
     const staged = { first: segment.first, text: segment.text }
     this.#store.stage(staged, { id: this.id, reason })
     this.#loaded.staged = staged
@@ -153,44 +123,12 @@ export class RunLog {
 
   /** Where the stored log stands, signed (C2SP checkpoint); null before its first record. */
   async note(): Promise<string | null> {
-    const { view } = this.#loaded
-    if (!view) return null
-    const { size, tree } = view.head
-    if (this.#note?.size !== size) {
-      const signer = signerOf(this.#key, this.id)
-      const text = await signCheckpoint({ origin: signer.name, size, root: rootOf(tree) }, signer, this.#key.sign)
-      this.#note = { size, text }
-    }
-    return this.#note.text
+    return this.view && (await this.#bucket.note(this.view.head))
   }
 
   /** Puts the checkpoint into the bucket: at most once a second, and at the end in any case. @throws StoreError */
   async publish(now: number): Promise<void> {
-    const { view } = this.#loaded
-    if (!view || this.fault || this.#published.size === view.head.size) return
-    if (!view.end && now - this.#published.time < PUBLISH_EVERY_MS) return
-    const note = await this.note()
-    await this.#objects.replace(checkpointNoteKey(this.id), new TextEncoder().encode(note!))
-    this.#published = { time: now, size: view.head.size }
-  }
-
-  /**
-   * What the bucket's checkpoint says against this log: one of more records means that the database was rolled back, one of
-   * the same records with another root that the log forked. One that this key did not sign says nothing.
-   */
-  async #compare({ head }: RunView): Promise<Fault | null> {
-    const bytes = await this.#objects.fetch(checkpointNoteKey(this.id))
-    if (!bytes) return null
-    try {
-      const note = new TextDecoder().decode(bytes)
-      const there = await openCheckpoint(note, signerOf(this.#key, this.id), verifyEd25519)
-      if (there.size > head.size + this.#stagedRecords()) return 'ledger_behind_log'
-      if (there.size === head.size && !sameBytes(there.root, rootOf(head.tree))) return 'log_conflict'
-      this.#published = { time: Number.NEGATIVE_INFINITY, size: there.size }
-    } catch (error) {
-      if (!(error instanceof NoteError)) throw error
-    }
-    return null
+    if (this.view && !this.fault) await this.#bucket.publish(this.view.head, { now, isEnd: this.view.end !== null })
   }
 
   /** Records that are decided and not known to lie in the bucket: they may, and a checkpoint may count them. */
@@ -203,23 +141,13 @@ export class RunLog {
     this.#fail(fault)
   }
 
-  async #commitObject(segment: StoredSegment): Promise<void> {
-    const bytes = new TextEncoder().encode(segment.text)
-    try {
-      await commitObject(this.#objects, segmentKey(this.id, segment.first), bytes)
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== 'conflict') throw error
-      this.#fail('log_conflict')
-    }
-  }
-
   #fail(fault: Fault): void {
     this.#store.setFault(fault)
     this.#loaded.fault = fault
   }
 
   #fold(segment: StoredSegment): void {
-    const { records, head } = readSegment(this.view?.head ?? EMPTY_LOG, segment.text)
+    const { records, head } = runLog.read(this.view?.head ?? EMPTY_LOG, segment.text)
     for (const record of records) {
       if (record.type === 'spec') this.#loaded.view = viewOfSpec(record)
       if (this.view) foldRecord(this.view, record)

@@ -1,7 +1,8 @@
+import type { EventCount } from '../../shared/privacy/index.ts'
 import type { Charge, ChargeAnswer, Reservation, ReserveAnswer } from '../dataset/index.ts'
+import type { LogKey } from '../ledger/index.ts'
 import type { ObjectStore } from '../objects/store.ts'
 import type { ActorStorage } from '../storage/index.ts'
-import type { LogKey } from './log-key.ts'
 
 /** The dataset actors as a run sees them. */
 export interface DatasetLedger {
@@ -9,8 +10,8 @@ export interface DatasetLedger {
   charge(dataset: string, charge: Charge, options?: { dryRun?: boolean }): Promise<ChargeAnswer>
   /** Once for a run: again is the same. */
   reserve(dataset: string, reservation: Reservation): Promise<ReserveAnswer>
-  /** Returns what a run has reserved and not charged. Again: the same. */
-  release(dataset: string, run: string): Promise<void>
+  /** Returns what a run has reserved and not charged; `charged` is what the run's own log says. Again: the same. */
+  release(dataset: string, run: string, charged: readonly EventCount[]): Promise<void>
 }
 
 export interface RunPorts {

@@ -1,8 +1,9 @@
 import type { Run as RunAnswer } from '../../shared/api/index.ts'
 import type { RunRecord } from '../../shared/ledger/index.ts'
+import type { StoredSegment } from '../ledger/index.ts'
 import { RunError } from './error.ts'
 import type { RunLog } from './log.ts'
-import type { Checkpoint, RunStore, StoredSegment } from './store.ts'
+import type { Checkpoint, RunStore } from './store.ts'
 import { recordsFrom } from './trainer.ts'
 
 /** What is read of a run's log: none of it changes anything, and none waits for an object store. */

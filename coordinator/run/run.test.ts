@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { leafHash, signCheckpoint, verifyRun } from '../../shared/ledger/index.ts'
 import { auditLog } from '../../test/rehearsal/audit.ts'
 import { type Player, Theatre, twoSites } from '../../test/rehearsal/theatre.ts'
-import { openLogKey } from './log-key.ts'
+import { openLogKey } from '../ledger/index.ts'
 
 const stage = { rounds: 4, learningRate: 0.1, radius: 0.01, directions: 2, clip: 1, samplingRate: 0.1 }
 const code = (value: string) => expect.objectContaining({ code: value })
@@ -37,7 +37,7 @@ describe('a round', () => {
     await theatre.begin({ stages: [stage] })
     await theatre.play(north)
     await theatre.play(south)
-    const keys = [...theatre.objects.objects.keys()].filter((key) => key.includes('/log/'))
+    const keys = [...theatre.objects.objects.keys()].filter((key) => key.startsWith('runs/') && key.includes('/log/'))
     expect(keys).toHaveLength(3)
     expect(theatre.types().slice(4)).toEqual(['close', 'open', 'charge', 'charge'])
   })

@@ -20,6 +20,7 @@ import {
 } from '../../shared/ledger/index.ts'
 import { adapterFile, adapterKey, ReplayError, totalRounds } from '../../shared/zo/index.ts'
 import { commitObject, StoreError } from '../objects/store.ts'
+import { serialQueue } from '../storage/index.ts'
 import { describeRun, type RunFacts, type RunState, stateOf } from './answer.ts'
 import { datasetTopic, runTopic } from './bell.ts'
 import { refusalOf, reserve, reserveRun } from './budget.ts'
@@ -52,7 +53,6 @@ import {
   type Step,
 } from './round.ts'
 import { roundOf, roundsOf, stagesOf } from './rounds.ts'
-import { serialQueue } from './serial.ts'
 import { isSignedBy } from './signature.ts'
 import { type Hold, type ReportQuestion, RunStore, type StoredReport } from './store.ts'
 import { Trainer } from './trainer.ts'
@@ -360,16 +360,16 @@ export class Run {
     for (let step = this.#due(memory, view); step; step = this.#due(memory, view))
       await this.#perform(memory, view, step)
     this.#ports.setAlarm(memory.log.fault ? null : nextAlarm(this.#facts(memory, view)))
+    await memory.log.publish(this.#ports.now())
     if (view.end) await this.#release(memory, view)
     await this.#announce(memory)
-    await memory.log.publish(this.#ports.now())
   }
 
   /** Returns what an ended run has reserved, before anybody is told of its end: what is told is not looked at again. */
-  async #release(memory: Memory, { id, spec }: RunView): Promise<void> {
+  async #release(memory: Memory, { id, accounts }: RunView): Promise<void> {
     memory.trainer.forget()
     if (memory.isReleased) return
-    for (const dataset of spec.datasets) await this.#ports.datasets.release(dataset.id, id)
+    for (const [dataset, { history }] of accounts) await this.#ports.datasets.release(dataset, id, history)
     memory.isReleased = true
   }
 

@@ -1,15 +1,12 @@
 import { and, asc, desc, eq, gte, lte, max, sql } from 'drizzle-orm'
 import type { ReportMetadata } from '../../shared/api/index.ts'
+import type { LogFault, StoredSegment } from '../ledger/index.ts'
 import { type ActorStorage, Database } from '../storage/index.ts'
 import { migrations } from './migrations.gen.ts'
 import { type Queries, queriesOf } from './queries.ts'
 import * as schema from './schema.ts'
 
-export type Fault = 'log_conflict' | 'ledger_behind_log' | 'log_broken' | 'replay_mismatch'
-export interface StoredSegment {
-  readonly first: number
-  readonly text: string
-}
+export type Fault = LogFault | 'log_broken' | 'replay_mismatch'
 export interface Hold {
   readonly lease: string
   readonly worker: string

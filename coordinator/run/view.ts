@@ -51,6 +51,10 @@ export class Account {
     return distinctEvents([...this.#history, { event, count: 1 }])
   }
 
+  get history(): readonly EventCount[] {
+    return this.#history
+  }
+
   get charges(): number {
     return this.#charges
   }

@@ -1,6 +1,8 @@
 import { drizzle } from 'drizzle-orm/durable-sqlite'
 import { migrate } from 'drizzle-orm/durable-sqlite/migrator'
 
+export { serialQueue } from './serial.ts'
+
 export type SqlValue = string | number | null | Uint8Array | ArrayBuffer
 
 export interface SqlCursor {

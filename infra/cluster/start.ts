@@ -36,7 +36,7 @@ Environment, the same for every instance
   SOTTO_ADMIN_TOKEN      an admin token of your choice, 32 characters or more
   SOTTO_LOG_KEY          what logs are signed with: openssl rand -base64 32; SOTTO_LOG_NAME: what they are called
   SOTTO_S3_BUCKET        bucket of the log, the models and the cluster, with SOTTO_S3_ENDPOINT (left out: AWS),
-                         SOTTO_S3_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
+                         SOTTO_S3_REGION, SOTTO_S3_PREFIX, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
 `
 
 /** Settings that the Worker reads, where they are set. */
@@ -47,6 +47,7 @@ const SETTINGS = [
   'SOTTO_S3_BUCKET',
   'SOTTO_S3_ENDPOINT',
   'SOTTO_S3_REGION',
+  'SOTTO_S3_PREFIX',
   'SOTTO_CHECKPOINT_EVERY',
   'SOTTO_OIDC',
   'AWS_ACCESS_KEY_ID',

@@ -27,6 +27,11 @@ export const PROBLEMS = {
     status: 422,
     title: 'The owner of a dataset does not allow such a run; change what is named, or leave it out.',
   },
+  ledger_fault: {
+    status: 500,
+    title:
+      'The log of a dataset in the bucket is not that of the database: nothing is charged until its operator sees to it.',
+  },
   too_large: { status: 413, title: 'The body is too large.' },
   rate_limited: { status: 429, title: 'Too many requests; wait as Retry-After says.' },
   identity_unavailable: { status: 503, title: 'The identity provider of this token is out of reach; retry later.' },

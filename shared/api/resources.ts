@@ -4,7 +4,7 @@ import { methodShape, noiseSchema, stageRequestSchema, stageSchema } from './met
 import { presetSchema } from './preset.ts'
 import { HexHash, Identifier } from './scalar.ts'
 import { runSpaceSchema } from './space.ts'
-import { budgetSchema, evaluationSettingsSchema, runSpecSchema } from './spec.ts'
+import { budgetSchema, countSchema, evaluationSettingsSchema, runSpecSchema } from './spec.ts'
 import { taskSchema } from './task.ts'
 
 // --- datasets ---
@@ -31,13 +31,6 @@ export const policySchema = z
   .meta({ id: 'DatasetPolicy' })
 export type DatasetPolicy = z.infer<typeof policySchema>
 
-const countSchema = z
-  .strictObject({
-    noiseMultiplier: z.number().min(0.1).max(1e6).describe('Standard deviation of the Gaussian noise, in units.'),
-  })
-  .describe(
-    'Where the units are a private count ("sotto dataset count"): it is charged when the dataset is registered.',
-  )
 export const datasetRequestSchema = z
   .strictObject({
     id: Identifier,
@@ -74,6 +67,12 @@ export const datasetSchema = z
       })
       .describe('What runs have reserved and not charged yet; it returns when they end.'),
     policy: policySchema,
+    fault: z
+      .enum(['ledger_behind_log', 'log_conflict'])
+      .nullable()
+      .describe(
+        'Why nothing is charged any more: the bucket has a longer log of the dataset than the database, which was rolled back, or another one.',
+      ),
   })
   .meta({ id: 'Dataset' })
 export type Dataset = z.infer<typeof datasetSchema>

@@ -29,6 +29,14 @@ export const budgetSchema = z
   .strictObject({ epsilon: z.number().positive().max(1000), delta: z.number().gt(0).max(DELTA_MAX) })
   .meta({ id: 'Budget' })
 
+export const countSchema = z
+  .strictObject({
+    noiseMultiplier: z.number().min(0.1).max(1e6).describe('Standard deviation of the Gaussian noise, in units.'),
+  })
+  .describe(
+    'Where the units are a private count ("sotto dataset count"): it is charged when the dataset is registered.',
+  )
+
 /** What loss and clipped units may take of the clip together. */
 const SHARES_MAX = 0.99
 

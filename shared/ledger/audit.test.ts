@@ -1,14 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import { verifyEd25519 } from '../../cli/audit/log.ts'
-import { openLogKey } from '../../coordinator/run/index.ts'
+import { openLogKey } from '../../coordinator/ledger/index.ts'
 import { finishedRun } from '../../test/rehearsal/theatre.ts'
 import { epsilonBounds } from '../privacy/index.ts'
-import { type AuditError, auditRun } from './audit.ts'
+import { auditRun } from './audit.ts'
 import { canonicalJson } from './canonical.ts'
-import { checkpointNoteKey, segmentKey } from './chain.ts'
+import { runLog } from './chain.ts'
 import { leafHash, rootOf, treeOf } from './merkle.ts'
 import { type Signer, signCheckpoint } from './note.ts'
 import { openProof, proofOfRecord } from './proof.ts'
+import type { AuditError } from './read.ts'
 import type { RunRecord } from './record.ts'
 
 /** A run that two sites worked off, with its objects. */
@@ -22,8 +23,10 @@ async function finished() {
 
 type Finished = Awaited<ReturnType<typeof finished>>
 
-const auditOf = ({ run, signer }: Finished, objects: ReadonlyMap<string, Uint8Array>) =>
-  auditRun({ read: async (key) => objects.get(key) ?? null }, { run, signer, verify: verifyEd25519 })
+const auditOf = (
+  { run, key: { publicKey }, name = 'rehearsal' }: Finished & { name?: string },
+  objects: ReadonlyMap<string, Uint8Array>,
+) => auditRun({ read: async (key) => objects.get(key) ?? null }, { run, name, publicKey, verify: verifyEd25519 })
 const faultOf = async (audit: Promise<unknown>) =>
   await audit.then(
     () => 'holds',
@@ -53,8 +56,8 @@ async function forged(stage: Finished, change: (record: Record<string, unknown>)
   const others = [...objects].filter(([name]) => !name.startsWith(`runs/${run}/log/`))
   return new Map([
     ...others,
-    [segmentKey(run, 0), Buffer.from(`${lines.join('\n')}\n`)],
-    [checkpointNoteKey(run), Buffer.from(note)],
+    [runLog.segmentKey(run, 0), Buffer.from(`${lines.join('\n')}\n`)],
+    [runLog.checkpointKey(run), Buffer.from(note)],
   ])
 }
 
@@ -112,7 +115,7 @@ describe('an audit from the objects alone', () => {
     const stage = await finished()
     const { run } = stage
     expect(await faultOf(auditOf(stage, await forged(stage, (record) => record)))).toBe('holds')
-    const log = segmentKey(run, 0)
+    const log = runLog.segmentKey(run, 0)
     const inClose =
       (change: (close: Extract<RunRecord, { type: 'close' }>) => object) => (record: Record<string, unknown>) =>
         record.type === 'close' && record.round === 2 ? { ...record, ...change(record as never) } : record
@@ -153,11 +156,10 @@ describe('an audit from the objects alone', () => {
   it('does not take the checkpoint of another key, another log, or another time', async () => {
     const stage = await finished()
     const { run, signer, objects } = stage
-    const note = checkpointNoteKey(run)
+    const note = runLog.checkpointKey(run)
     const stranger = await openLogKey('rehearsal', new Uint8Array(32).fill(1))
-    const asked = (other: Partial<Signer>) => faultOf(auditOf({ ...stage, signer: { ...signer, ...other } }, objects))
-    expect(await asked({ publicKey: stranger.publicKey })).toBe(`unsigned ${note}`)
-    expect(await asked({ name: `elsewhere/${run}` })).toBe(`unsigned ${note}`)
+    expect(await faultOf(auditOf({ ...stage, key: stranger }, objects))).toBe(`unsigned ${note}`)
+    expect(await faultOf(auditOf({ ...stage, name: 'elsewhere' }, objects))).toBe(`unsigned ${note}`)
     const records = recordsIn(objects, run)
     const early = { origin: signer.name, size: 4, root: rootOf(treeOf(records.slice(0, 4).map(leafHash))) }
     const old = new Map(objects).set(note, Buffer.from(await signCheckpoint(early, signer, stage.key.sign)))
@@ -171,7 +173,7 @@ describe('an audit from the objects alone', () => {
     const stage = await finished()
     const { signer, objects, run } = stage
     const audit = await auditOf(stage, objects)
-    const note = Buffer.from(objects.get(checkpointNoteKey(run))!).toString()
+    const note = Buffer.from(objects.get(runLog.checkpointKey(run))!).toString()
     const close = audit.records.find((record) => record.type === 'close' && record.round === 3)!
     const proof = proofOfRecord(audit.records, close.seq, { note, size: audit.checkpoint.size })
     expect(await openProof(proof, signer, verifyEd25519)).toEqual({ record: close, checkpoint: audit.checkpoint })

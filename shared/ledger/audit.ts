@@ -5,43 +5,14 @@ import { adapterFile } from '../zo/adapter.ts'
 import { ReplayError, type ReplayPoint, replay, replayStart } from '../zo/replay.ts'
 import { stateHash } from '../zo/state.ts'
 import { hashHex, hashOf } from './canonical.ts'
-import { checkpointNoteKey, EMPTY_LOG, LedgerError, type LogHead, readSegment, segmentKey } from './chain.ts'
-import { rootOf, sameBytes } from './merkle.ts'
-import { type Checkpoint, fromBase64, NoteError, openCheckpoint, type Signer, type VerifyEd25519 } from './note.ts'
+import { runLog } from './chain.ts'
+import { ROUNDING } from './dataset.ts'
+import { readStanding, requireShown } from './dataset-audit.ts'
+import { type Checkpoint, fromBase64 } from './note.ts'
 import { resolvedSpec } from './public-work.ts'
+import { AuditError, type AuditSource, fetched, ledgerChecked, readLog, type Signed } from './read.ts'
 import type { RunRecord } from './record.ts'
 import { verifyRun } from './verify.ts'
-
-/** Where an auditor reads: the bucket of the coordinator, or a copy of it. */
-export interface AuditSource {
-  /** The object, or null where there is none. */
-  read(key: string): Promise<Uint8Array | null>
-}
-
-export type AuditFault =
-  | 'missing'
-  | 'not_text'
-  | 'truncated'
-  | 'forked'
-  | 'unsigned_end'
-  | 'bad_report_signature'
-  | 'wrong_state'
-  | 'wrong_adapter'
-  | 'over_budget'
-  | LedgerError['code']
-  | NoteError['code']
-
-/** What does not hold, and in which object. */
-export class AuditError extends Error {
-  readonly code: AuditFault
-  readonly object: string
-  constructor(code: AuditFault, object: string, detail: string) {
-    super(`${object}: ${code}: ${detail}`)
-    this.name = 'AuditError'
-    this.code = code
-    this.object = object
-  }
-}
 
 /** What one dataset has spent in the run. */
 export interface AuditedSpend {
@@ -78,33 +49,20 @@ export interface Audit {
   readonly curve: readonly { readonly round: number; readonly epsilon: number; readonly rdp: number }[]
 }
 
-export interface AuditQuestion {
+export interface AuditQuestion extends Signed {
   readonly run: string
-  /** Name and key of the run's log. */
-  readonly signer: Signer
-  readonly verify: VerifyEd25519
-}
-
-/** A log as it was read, with where each record lies. */
-interface ReadLog {
-  readonly records: readonly RunRecord[]
-  readonly head: LogHead
-  /** Seq of the first record of each segment. */
-  readonly firsts: readonly number[]
 }
 
 /**
  * Audits a run by its log alone: the signed checkpoint and the tree under it, the form and the order of all records, a charge before
  * each report, the signature of each report, the update of each round, the trained state bit for bit, the adapter, and what
- * each dataset spent. Nothing is believed that the coordinator says outside of it.
+ * each dataset spent; and that the log of each dataset knows of every charge. Nothing is believed that the coordinator says
+ * outside of its logs.
  * @throws AuditError naming the first object that does not hold, and why
  */
 export async function auditRun(source: AuditSource, question: AuditQuestion): Promise<Audit> {
   const { run } = question
-  const { note, checkpoint } = await readCheckpoint(source, question)
-  const log = await readLog(source, run, checkpoint)
-  const { records } = log
-  const at = (seq: number) => segmentKey(run, log.firsts.findLast((first) => first <= seq) ?? 0)
+  const { note, checkpoint, records, head, at } = await readLog(source, runLog, run, question)
   const { spec } = ledgerChecked(() => verifyRun(records), at)
   if (records[0]?.type !== 'spec' || records[0].run !== run)
     throw new AuditError('forked', at(0), 'it is the log of another run')
@@ -112,9 +70,9 @@ export async function auditRun(source: AuditSource, question: AuditQuestion): Pr
   await checkSignatures(records, { question, specHash, at })
   const point = replayed(spec, records, at)
   const end = records.find((record) => record.type === 'end')
-  const unsigned = log.head.size - checkpoint.size
+  const unsigned = head.size - checkpoint.size
   if (end && unsigned > 0)
-    throw new AuditError('unsigned_end', checkpointNoteKey(run), 'the run ended after it was signed')
+    throw new AuditError('unsigned_end', runLog.checkpointKey(run), 'the run ended after it was signed')
   const last = stateHash(point.state)
   if (end && end.stateHash !== last) throw new AuditError('wrong_state', at(end.seq), 'the run ends at another state')
   if (end?.adapter) await checkAdapter(source, end.adapter, { run, spec, records, specHash, point })
@@ -122,6 +80,10 @@ export async function auditRun(source: AuditSource, question: AuditQuestion): Pr
   for (const { dataset, epsilon } of spent) {
     if (epsilon > spec.budget.epsilon * (1 + ROUNDING))
       throw new AuditError('over_budget', at(records.length - 1), `dataset ${dataset} spent more than the run's budget`)
+  }
+  for (const { id } of spec.datasets) {
+    const { standing, at } = await readStanding(source, id, question)
+    requireShown(standing, { run, records }, at)
   }
   return {
     run,
@@ -138,74 +100,6 @@ export async function auditRun(source: AuditSource, question: AuditQuestion): Pr
     stateHash: last,
     adapter: end?.adapter ?? null,
     curve: curveOf(spec, records),
-  }
-}
-
-/** Bounds are rounded outwards by less. */
-const ROUNDING = 1e-9
-
-async function fetched(source: AuditSource, key: string): Promise<Uint8Array> {
-  const bytes = await source.read(key)
-  if (!bytes) throw new AuditError('missing', key, 'there is no such object')
-  return bytes
-}
-
-function textOf(bytes: Uint8Array, key: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch {
-    throw new AuditError('not_text', key, 'it is no UTF-8')
-  }
-}
-
-async function readCheckpoint(source: AuditSource, { run, signer, verify }: AuditQuestion) {
-  const key = checkpointNoteKey(run)
-  const note = textOf(await fetched(source, key), key)
-  try {
-    return { note, checkpoint: await openCheckpoint(note, signer, verify) }
-  } catch (error) {
-    if (!(error instanceof NoteError)) throw error
-    throw new AuditError(error.code, key, `it is not signed as ${signer.name} with this key`)
-  }
-}
-
-/** All segments, up to the checkpoint at least; the tree there must be the one that was signed. */
-async function readLog(source: AuditSource, run: string, checkpoint: Checkpoint): Promise<ReadLog> {
-  const records: RunRecord[] = []
-  const firsts: number[] = []
-  let head: LogHead = EMPTY_LOG
-  let isSigned = checkpoint.size === 0
-  for (;;) {
-    const key = segmentKey(run, head.size)
-    const bytes = await source.read(key)
-    if (!bytes) break
-    const segment = ledgerChecked(
-      () => readSegment(head, textOf(bytes, key)),
-      () => key,
-    )
-    firsts.push(head.size)
-    records.push(...segment.records)
-    head = segment.head
-    if (head.size !== checkpoint.size) continue
-    isSigned = sameBytes(rootOf(head.tree), checkpoint.root)
-    if (!isSigned) throw new AuditError('forked', key, 'its records are not those that were signed')
-  }
-  if (head.size < checkpoint.size)
-    throw new AuditError(
-      'truncated',
-      segmentKey(run, head.size),
-      `${checkpoint.size} records were signed, ${head.size} are there`,
-    )
-  if (!isSigned) throw new AuditError('forked', checkpointNoteKey(run), 'it counts records that no segment ends at')
-  return { records, head, firsts }
-}
-
-function ledgerChecked<T>(check: () => T, at: (seq: number) => string): T {
-  try {
-    return check()
-  } catch (error) {
-    if (!(error instanceof LedgerError)) throw error
-    throw new AuditError(error.code, at(error.seq), `record ${error.seq}`)
   }
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { canonicalJson, hashHex } from './canonical.ts'
-import { appendEntries, EMPTY_LOG, LedgerError, readSegment, segmentKey } from './chain.ts'
+import { EMPTY_LOG, LedgerError, runLog } from './chain.ts'
 import type { RunEntry } from './record.ts'
 
 const entries: RunEntry[] = [
@@ -36,12 +36,12 @@ describe('canonical JSON', () => {
 })
 
 describe('chain', () => {
-  const first = appendEntries(EMPTY_LOG, entries, 1000)
-  const second = appendEntries(first.head, [{ type: 'open', round: 1, stage: 0 }], 900)
+  const first = runLog.append(EMPTY_LOG, entries, 1000)
+  const second = runLog.append(first.head, [{ type: 'open', round: 1, stage: 0 }], 900)
 
   it('reads back what it wrote, segment after segment', () => {
-    const a = readSegment(EMPTY_LOG, first.segment.text)
-    const b = readSegment(a.head, second.segment.text)
+    const a = runLog.read(EMPTY_LOG, first.segment.text)
+    const b = runLog.read(a.head, second.segment.text)
     expect([...a.records, ...b.records]).toEqual([...first.segment.records, ...second.segment.records])
     expect(b.head).toEqual(second.head)
   })
@@ -62,25 +62,25 @@ describe('chain', () => {
       const flipped = text.slice(0, i) + (text[i] === '1' ? '2' : '1') + text.slice(i + 1)
       // The last record's hash is held by the record after it, or by the head.
       const survived = codeOf(() => {
-        if (readSegment(EMPTY_LOG, flipped).head.hash === first.head.hash) throw new Error('same head')
+        if (runLog.read(EMPTY_LOG, flipped).head.hash === first.head.hash) throw new Error('same head')
       })
       expect(['no error', 'not_canonical', 'not_a_record', 'broken_chain', 'out_of_order']).toContain(survived)
     }
   })
 
   it.each([
-    ['another order', () => readSegment(EMPTY_LOG, second.segment.text), 'out_of_order'],
-    ['a gap', () => readSegment(first.head, first.segment.text), 'out_of_order'],
-    ['another past', () => readSegment({ ...first.head, hash: 'f'.repeat(64) }, second.segment.text), 'broken_chain'],
-    ['no newline', () => readSegment(EMPTY_LOG, first.segment.text.trimEnd()), 'not_canonical'],
-    ['white space', () => readSegment(EMPTY_LOG, first.segment.text.replace(',', ', ')), 'not_canonical'],
-    ['an unknown key', () => readSegment(EMPTY_LOG, first.segment.text.replace('{', '{"!":1,')), 'not_a_record'],
-    ['no JSON', () => readSegment(EMPTY_LOG, 'x\n'), 'not_canonical'],
+    ['another order', () => runLog.read(EMPTY_LOG, second.segment.text), 'out_of_order'],
+    ['a gap', () => runLog.read(first.head, first.segment.text), 'out_of_order'],
+    ['another past', () => runLog.read({ ...first.head, hash: 'f'.repeat(64) }, second.segment.text), 'broken_chain'],
+    ['no newline', () => runLog.read(EMPTY_LOG, first.segment.text.trimEnd()), 'not_canonical'],
+    ['white space', () => runLog.read(EMPTY_LOG, first.segment.text.replace(',', ', ')), 'not_canonical'],
+    ['an unknown key', () => runLog.read(EMPTY_LOG, first.segment.text.replace('{', '{"!":1,')), 'not_a_record'],
+    ['no JSON', () => runLog.read(EMPTY_LOG, 'x\n'), 'not_canonical'],
   ])('refuses %s', (_, read, code) => {
     expect(codeOf(read)).toBe(code)
   })
 
   it('names segments by their first record', () => {
-    expect(segmentKey('run-1', 42)).toBe('runs/run-1/log/00000042.jsonl')
+    expect(runLog.segmentKey('run-1', 42)).toBe('runs/run-1/log/00000042.jsonl')
   })
 })

@@ -1,16 +1,19 @@
-export { type Audit, AuditError, type AuditedSpend, type AuditFault, type AuditSource, auditRun } from './audit.ts'
+export { type Audit, type AuditedSpend, auditRun } from './audit.ts'
 export { canonicalJson, hashHex, hashOf } from './canonical.ts'
 export {
-  appendEntries,
-  checkpointNoteKey,
+  datasetLog,
   EMPTY_LOG,
   LedgerError,
+  type LogForm,
   type LogHead,
-  readSegment,
+  type Placed,
+  runLog,
   type Segment,
-  segmentKey,
 } from './chain.ts'
 export { cosign, cosignedAt, parseWitnessKey, witnessKey } from './cosignature.ts'
+export { COUNT, countEvent, type DatasetStanding, Tally, verifyDataset } from './dataset.ts'
+export { type AuditedShare, auditDataset, type DatasetAudit, readStanding } from './dataset-audit.ts'
+export { type DatasetEntry, type DatasetRecord, datasetRecordSchema } from './dataset-record.ts'
 export {
   consistencyProof,
   type Hash,
@@ -38,6 +41,7 @@ export {
 } from './note.ts'
 export { openProof, ProofError, proofOfRecord } from './proof.ts'
 export { awaitedWork, isAnswer, type PublicWork, resolvedSpec, type Standing } from './public-work.ts'
+export { AuditError, type AuditFault, type AuditSource, type Signed } from './read.ts'
 export { GENESIS, type RunEntry, type RunRecord, runRecordSchema } from './record.ts'
 export { toldOf } from './told.ts'
 export { verifyRun } from './verify.ts'

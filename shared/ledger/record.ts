@@ -6,7 +6,8 @@ import { mechanismEventSchema, runSpecSchema } from '../api/spec.ts'
 /** `prev` of the first record of a log. */
 export const GENESIS = '0'.repeat(64)
 
-const head = {
+/** What stands in every record, of a run's log as of a dataset's. */
+export const placedShape = {
   /** Position in the log, from 0. */
   seq: z.int().nonnegative(),
   /** SHA-256 of the canonical bytes of the record before, or GENESIS. */
@@ -30,10 +31,10 @@ export const releasedReportSchema = z.strictObject({
 
 /** The records of a run's log (DESIGN section 6). Strict: an unknown key is refused. */
 export const runRecordSchema = z.discriminatedUnion('type', [
-  z.strictObject({ ...head, type: z.literal('spec'), run: Identifier, spec: runSpecSchema }),
-  z.strictObject({ ...head, type: z.literal('open'), round, stage: z.int().nonnegative() }),
+  z.strictObject({ ...placedShape, type: z.literal('spec'), run: Identifier, spec: runSpecSchema }),
+  z.strictObject({ ...placedShape, type: z.literal('open'), round, stage: z.int().nonnegative() }),
   z.strictObject({
-    ...head,
+    ...placedShape,
     type: z.literal('charge'),
     round,
     dataset: Identifier,
@@ -43,7 +44,7 @@ export const runRecordSchema = z.discriminatedUnion('type', [
     event: mechanismEventSchema,
   }),
   z.strictObject({
-    ...head,
+    ...placedShape,
     type: z.literal('void'),
     round,
     dataset: Identifier,
@@ -51,7 +52,7 @@ export const runRecordSchema = z.discriminatedUnion('type', [
     reason: z.literal('lease_lost'),
   }),
   z.strictObject({
-    ...head,
+    ...placedShape,
     type: z.literal('close'),
     round,
     reports: z.array(releasedReportSchema).min(1),
@@ -64,9 +65,9 @@ export const runRecordSchema = z.discriminatedUnion('type', [
     /** SHA-256 of the trained state after the update. */
     stateHash: HexHash,
   }),
-  z.strictObject({ ...head, type: z.literal('stage'), stage: z.int().nonnegative(), stateHash: HexHash }),
+  z.strictObject({ ...placedShape, type: z.literal('stage'), stage: z.int().nonnegative(), stateHash: HexHash }),
   z.strictObject({
-    ...head,
+    ...placedShape,
     type: z.literal('evaluation'),
     /** Closed rounds of the model. */
     round,
@@ -74,21 +75,21 @@ export const runRecordSchema = z.discriminatedUnion('type', [
     answer: z.strictObject({ worker: Identifier, publicKey: z.string(), report: evaluationReportSchema }).nullable(),
   }),
   z.strictObject({
-    ...head,
+    ...placedShape,
     type: z.literal('mask'),
     stage: z.int().positive(),
     answer: z.strictObject({ worker: Identifier, publicKey: z.string(), report: maskReportSchema }),
   }),
   /** No round is opened from here on, until a record `resume`. */
   z.strictObject({
-    ...head,
+    ...placedShape,
     type: z.literal('pause'),
     /** The dataset whose owner froze it; null where somebody asked for the pause. */
     frozen: Identifier.nullable(),
   }),
-  z.strictObject({ ...head, type: z.literal('resume') }),
+  z.strictObject({ ...placedShape, type: z.literal('resume') }),
   z.strictObject({
-    ...head,
+    ...placedShape,
     type: z.literal('end'),
     outcome: z.enum(['completed', 'cancelled', 'budget_exhausted', 'failed']),
     stateHash: HexHash,
@@ -96,6 +97,6 @@ export const runRecordSchema = z.discriminatedUnion('type', [
   }),
 ])
 export type RunRecord = z.infer<typeof runRecordSchema>
-type Unplaced<R> = R extends unknown ? Omit<R, 'seq' | 'prev' | 'time'> : never
 /** A record before it has its place in the log. */
+export type Unplaced<R> = R extends unknown ? Omit<R, 'seq' | 'prev' | 'time'> : never
 export type RunEntry = Unplaced<RunRecord>

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { replayStart } from '../zo/replay.ts'
 import { stateHash } from '../zo/state.ts'
 import { coefficients } from '../zo/update.ts'
-import { appendEntries, EMPTY_LOG, LedgerError } from './chain.ts'
+import { EMPTY_LOG, LedgerError, runLog } from './chain.ts'
 import type { RunEntry } from './record.ts'
 import { verifyRun } from './verify.ts'
 
@@ -91,7 +91,7 @@ const close = (more: object = {}) =>
     ...more,
   }) as RunEntry
 const open: RunEntry = { type: 'open', round: 0, stage: 0 }
-const log = (...entries: RunEntry[]) => appendEntries(EMPTY_LOG, entries, 1).segment.records
+const log = (...entries: RunEntry[]) => runLog.append(EMPTY_LOG, entries, 1).segment.records
 const codeOf = (...entries: RunEntry[]) => {
   try {
     verifyRun(log(...entries))

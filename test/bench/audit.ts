@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { verifyEd25519 } from '../../cli/audit/log.ts'
-import { openLogKey } from '../../coordinator/run/index.ts'
+import { openLogKey } from '../../coordinator/ledger/index.ts'
 import { auditRun } from '../../shared/ledger/index.ts'
 import { epsilonBounds, gaussianEvent, spend } from '../../shared/privacy/index.ts'
 import { advance, replay, replayStart, stateHash } from '../../shared/zo/index.ts'
@@ -13,7 +13,8 @@ async function tamperings(wanted: number): Promise<{ tried: number; found: numbe
   const key = await openLogKey('rehearsal', new Uint8Array(32))
   const question = {
     run: theatre.runId,
-    signer: { name: `rehearsal/${theatre.runId}`, publicKey: key.publicKey },
+    name: 'rehearsal',
+    publicKey: key.publicKey,
     verify: verifyEd25519,
   }
   const objects = theatre.objects.objects

@@ -3,7 +3,7 @@ import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { verifyEd25519 } from '../../cli/audit/log.ts'
-import { openLogKey } from '../../coordinator/run/index.ts'
+import { openLogKey } from '../../coordinator/ledger/index.ts'
 import { freePort } from '../../demo/processes.ts'
 import type { Run } from '../../shared/api/index.ts'
 import {
@@ -16,6 +16,7 @@ import {
   toBase64,
 } from '../../shared/ledger/index.ts'
 import { appendLeaf, EMPTY_TREE } from '../../shared/ledger/merkle.ts'
+import { odometer } from '../../shared/privacy/index.ts'
 import { ROOT, Stage, startProcess, waitUntil } from './harness.ts'
 
 /** Lines of a log's segments, in order. */
@@ -87,6 +88,35 @@ describe('sotto audit over a run of real processes', () => {
     expect(html).not.toMatch(/<script|(?:src|href)="/)
     const words = audit(objects)
     expect(words.out).toMatch(new RegExp(`The log of ${run.id} holds[\\s\\S]*north[\\s\\S]*east`))
+  })
+
+  it('adds up what a dataset spent over its life, and finds a run that its log does not know of', async () => {
+    const told = sotto(['audit', 'dataset', 'north', '--from', objects, '--key', key, '--json'])
+    expect({ status: told.status, err: told.err }).toEqual({ status: 0, err: '' })
+    const answer = JSON.parse(told.out)
+    expect(answer).toMatchObject({ holds: true, charges: 4, reserved: 0, isFrozen: false, unsigned: 0 })
+    expect(answer.runs).toMatchObject([{ run: run.id, charges: 4, left: 0 }])
+    const { delta } = answer.dataset.budget
+    const events = recordsIn(objects, `${run.id}`).flatMap((line) => {
+      const record = JSON.parse(line)
+      return record.type === 'charge' && record.dataset === 'north' ? [{ event: record.event, count: 1 }] : []
+    })
+    expect(answer.epsilon).toBeCloseTo(odometer(events, delta).epsilon, 12)
+    const words = sotto(['audit', 'dataset', 'north', '--from', objects, '--key', key])
+    expect(words.out).toMatch(new RegExp(`dataset north holds[\\s\\S]*${run.id}[\\s\\S]*4 charges, 0 still reserved`))
+    const copy = join(stage.folder, 'without-run')
+    cpSync(objects, copy, { recursive: true })
+    rmSync(join(copy, 'runs', run.id), { recursive: true })
+    const gone = sotto(['audit', 'dataset', 'north', '--from', copy, '--key', key, '--json'])
+    expect(gone.status).toBe(1)
+    expect(JSON.parse(gone.out)).toEqual({
+      holds: false,
+      dataset: 'north',
+      code: 'missing',
+      object: `runs/${run.id}/checkpoint`,
+    })
+    expect(sotto(['audit', 'dataset', 'nowhere', '--from', objects, '--key', key]).status).toBe(1)
+    expect(sotto(['audit', 'dataset', 'No Id', '--from', objects, '--key', key]).status).toBe(2)
   })
 
   it('says which object does not hold, and ends with 1', () => {

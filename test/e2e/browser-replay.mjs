@@ -28,10 +28,10 @@ function resolve(specifier, from) {
 }
 
 const entry = new vm.SourceTextModule(
-  `import { EMPTY_LOG, readSegment, resolvedSpec } from './shared/ledger/index.ts'
+  `import { EMPTY_LOG, runLog, resolvedSpec } from './shared/ledger/index.ts'
    import { replay, stateHash } from './shared/zo/index.ts'
    export function run(log) {
-     const { records } = readSegment(EMPTY_LOG, log)
+     const { records } = runLog.read(EMPTY_LOG, log)
      const spec = resolvedSpec(records[0].spec, records)
      return stateHash(replay(spec, records.filter(({ type }) => type === 'close')).state)
    }

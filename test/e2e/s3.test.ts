@@ -12,6 +12,7 @@ describe('a run whose objects live in S3', () => {
     SOTTO_S3_ENDPOINT: endpoint,
     SOTTO_S3_BUCKET: bucket,
     SOTTO_S3_REGION: 'auto',
+    SOTTO_S3_PREFIX: 'e2e/s3',
     AWS_ACCESS_KEY_ID: accessKeyId,
     AWS_SECRET_ACCESS_KEY: secretAccessKey,
   })
@@ -34,7 +35,7 @@ describe('a run whose objects live in S3', () => {
     const headers = { Authorization: `Bearer ${stage.adminToken}` }
     const answer = await fetch(`${stage.url}/v1/log`, { headers })
     const { publicKey } = (await answer.json()) as { publicKey: string }
-    const args = ['audit', 'run', id, '--from', `s3://${bucket}`, '--key', publicKey, '--json']
+    const args = ['audit', 'run', id, '--from', `s3://${bucket}/e2e/s3`, '--key', publicKey, '--json']
     const env = { ...process.env, AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey }
     const told = await promisify(execFile)(process.execPath, [join(ROOT, 'cli/sotto.mjs'), ...args], {
       env: { ...env, SOTTO_S3_ENDPOINT: endpoint },

@@ -110,9 +110,9 @@ def canonical(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def check_log(folder, run, name, key):
-    base = Path(folder) / "runs" / run
-    size, root = open_checkpoint((base / "checkpoint").read_text("utf-8"), f"{name}/{run}", key)
+def read_log(base, name, key):
+    """The records of a log, chained and signed, each with its own bytes."""
+    size, root = open_checkpoint((base / "checkpoint").read_text("utf-8"), name, key)
     lines = []
     while (path := base / "log" / f"{len(lines):08d}.jsonl").exists():
         data = path.read_bytes()
@@ -120,13 +120,21 @@ def check_log(folder, run, name, key):
         lines += data[:-1].split(b"\n")
     require(len(lines) >= size, "truncated")
     require(tree_hash([leaf(line) for line in lines[:size]]) == root, "root")
-    previous, time, charged, counted = "0" * 64, 0, {}, set()
-    spec_hash, state = None, None
+    previous, time, records = "0" * 64, 0, []
     for seq, line in enumerate(lines):
         record = json.loads(line)
         require(record["seq"] == seq and record["prev"] == previous and record["time"] >= time, "chain")
         previous, time = hashlib.sha256(line).hexdigest(), record["time"]
-        if seq == 0:
+        records.append((record, line))
+    return size, records
+
+
+def check_log(folder, run, name, key):
+    size, records = read_log(Path(folder) / "runs" / run, f"{name}/{run}", key)
+    charged, counted = {}, set()
+    spec_hash, state = None, None
+    for record, line in records:
+        if record["seq"] == 0:
             require(record["type"] == "spec" and record["run"] == run, "spec")
             # The spec's own bytes, as they stand in its record.
             start = line.index(b'"spec":') + len(b'"spec":')
@@ -156,7 +164,43 @@ def check_log(folder, run, name, key):
                     key_of = decode(report["publicKey"])
                     verify(key_of, decode(report["signature"]), REPORT + canonical(signed), "report signature")
             state = record["stateHash"]
-    return {"holds": True, "records": len(lines), "signed": size, "reports": len(counted), "state": state}
+    return {"holds": True, "records": len(records), "signed": size, "reports": len(counted), "state": state}
+
+
+def check_dataset(folder, dataset, name, key):
+    """Nothing is drawn that was not reserved, no lease charged twice, nothing returned that was not left."""
+    size, records = read_log(Path(folder) / "datasets" / dataset, f"{name}/datasets/{dataset}", key)
+    leases, left, reserved, released = set(), {}, set(), set()
+    for record, _ in records:
+        kind = record["type"]
+        require((kind == "register") == (record["seq"] == 0), "register")
+        if kind == "register":
+            require(record["dataset"]["id"] == dataset, "another dataset")
+        if kind == "reserve":
+            require(record["run"] not in reserved, "reserved twice")
+            reserved.add(record["run"])
+            for each in record["events"]:
+                left[record["run"], canonical_event(each["event"])] = each["count"]
+        if kind == "charge":
+            require(record["lease"] not in leases, "charged twice")
+            leases.add(record["lease"])
+            if record["reserved"]:
+                at = record["run"], canonical_event(record["event"])
+                require(left.get(at, 0) > 0, "not reserved")
+                left[at] -= 1
+        if kind == "release":
+            run = record["run"]
+            require(run in reserved and run not in released, "released")
+            released.add(run)
+            returned = {(run, canonical_event(each["event"])): each["count"] for each in record["events"]}
+            own = {at: count for at, count in left.items() if at[0] == run and count > 0}
+            require(returned == own, "released what was not left")
+            left.update({at: 0 for at in own})
+    return {"holds": True, "records": len(records), "signed": size, "charges": len(leases), "left": sum(left.values())}
+
+
+def canonical_event(event):
+    return tuple(sorted(event.items()))
 
 
 def check_proof(file, run, name, key):
@@ -174,7 +218,7 @@ def check_proof(file, run, name, key):
 def main():
     kind, place, run, name, key = sys.argv[1:]
     try:
-        check = {"log": check_log, "proof": check_proof}[kind]
+        check = {"log": check_log, "dataset": check_dataset, "proof": check_proof}[kind]
         print(json.dumps(check(place, run, name, decode(key))))
     except (Refused, ValueError, KeyError, OSError) as error:
         print(json.dumps({"holds": False, "reason": str(error)}))

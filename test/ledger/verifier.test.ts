@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openLogKey } from '../../coordinator/run/index.ts'
+import { openLogKey } from '../../coordinator/ledger/index.ts'
 import { proofOfRecord, toBase64 } from '../../shared/ledger/index.ts'
 import { finishedRun } from '../rehearsal/theatre.ts'
 
@@ -48,25 +48,29 @@ describe.skipIf(!python)(`a verifier in another language, written from the speci
     }
     return place
   }
-  const asked = (kind: 'log' | 'proof', place: string, name = 'rehearsal') => {
-    const { status, stdout, stderr } = spawnSync(python!, [SCRIPT, kind, place, run, name, key], { encoding: 'utf8' })
+  const asked = (kind: 'log' | 'dataset' | 'proof', place: string, name = 'rehearsal') => {
+    const id = kind === 'dataset' ? 'north' : run
+    const { status, stdout, stderr } = spawnSync(python!, [SCRIPT, kind, place, id, name, key], { encoding: 'utf8' })
     if (stdout === '') throw new Error(stderr)
     return { status, ...JSON.parse(stdout) }
   }
 
   it('accepts our logs and proofs', () => {
     expect(asked('log', write(objects))).toMatchObject({ status: 0, holds: true, reports: 10 })
+    expect(asked('dataset', write(objects))).toMatchObject({ status: 0, holds: true, charges: 5, left: 0 })
     const file = join(folder, 'proof')
     writeFileSync(file, proof)
     expect(asked('proof', file)).toMatchObject({ status: 0, holds: true, type: 'close' })
   })
 
   it('refuses them when they are changed', () => {
-    const keys = [...objects.keys()].filter((name) => name.includes('/log/') || name.endsWith('/checkpoint'))
+    const ofLogs = [...objects.keys()].filter((name) => name.includes('/log/') || name.endsWith('/checkpoint'))
+    const keys = ofLogs.filter((name) => name.startsWith('runs/') || name.startsWith('datasets/north/'))
     for (const name of keys) {
       const bytes = objects.get(name)!.slice()
       bytes[bytes.length >> 1]! ^= 1
-      expect(asked('log', write(new Map(objects).set(name, bytes))), name).toMatchObject({ status: 1, holds: false })
+      const kind = name.startsWith('runs/') ? 'log' : 'dataset'
+      expect(asked(kind, write(new Map(objects).set(name, bytes))), name).toMatchObject({ status: 1, holds: false })
     }
     expect(asked('log', write(objects), 'elsewhere')).toMatchObject({ status: 1, reason: 'unsigned' })
     const file = join(folder, 'proof')

@@ -1,4 +1,4 @@
-import { EMPTY_LOG, type LogHead, type RunRecord, readSegment, resolvedSpec } from '../../shared/ledger/index.ts'
+import { EMPTY_LOG, type LogHead, type RunRecord, resolvedSpec, runLog } from '../../shared/ledger/index.ts'
 import { type EventCount, epsilonBounds, odometer } from '../../shared/privacy/index.ts'
 import { replay, stateHash } from '../../shared/zo/index.ts'
 import type { Client } from './client.ts'
@@ -20,7 +20,7 @@ export function readTexts(texts: readonly string[]): AuditedLog {
   const records: RunRecord[] = []
   let head = EMPTY_LOG
   for (const text of texts) {
-    const segment = readSegment(head, text)
+    const segment = runLog.read(head, text)
     records.push(...segment.records)
     head = segment.head
   }

@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { inject } from 'vitest'
 import { type NodeHost, startNodeHost } from '../../coordinator/hosts/node.ts'
 import type { HostOptions } from '../../coordinator/hosts/settings.ts'
@@ -23,15 +23,18 @@ export class Hosts {
   readonly #closers: (() => unknown)[] = []
 
   async start(options: Partial<HostOptions> & { on?: Place } = {}): Promise<StagedHost> {
-    const { on = 'node', ...rest } = options
+    const { on = 'node', ...given } = options
     const dataDir = options.dataDir ?? this.folder()
+    const s3 = given.s3 ?? (on === 'workerd' ? inject('s3') : undefined)
+    // All tests share a bucket: each coordinator has a folder of it.
+    const rest = { ...given, ...(s3 ? { s3: { prefix: basename(dataDir), ...s3 } } : {}) }
     const lines: string[] = []
     const log = (line: string) => void lines.push(line)
     const host =
       on === 'node'
         ? await startNodeHost({ port: 0, log, ...rest, dataDir })
         : await startWorkerd({
-            s3: rest.s3 ?? inject('s3'),
+            s3: rest.s3!,
             checkpointEvery: rest.checkpointEvery,
             rateLimit: rest.rateLimit,
             oidc: rest.oidc,

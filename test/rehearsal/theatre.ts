@@ -1,7 +1,8 @@
 import { DatasetActor } from '../../coordinator/dataset/index.ts'
 import { NodeStorage } from '../../coordinator/hosts/node-storage.ts'
+import { openLogKey } from '../../coordinator/ledger/index.ts'
 import { type ObjectStore, StoreError } from '../../coordinator/objects/index.ts'
-import { openLogKey, Run, type RunPorts } from '../../coordinator/run/index.ts'
+import { faultCode, Run, type RunPorts } from '../../coordinator/run/index.ts'
 import { type ActorStorage, StorageError } from '../../coordinator/storage/index.ts'
 import type { Lease, Report, RoundReport, RunSpec } from '../../shared/api/index.ts'
 import { type AuditedLog, readTexts } from './audit.ts'
@@ -116,6 +117,7 @@ export class Theatre {
   run!: Run
   readonly #runStorage = new NodeStorage(':memory:')
   readonly #datasets = new Map<string, DatasetActor>()
+  readonly #storages = new Map<string, ActorStorage>()
   readonly checkpointEvery: number
 
   constructor(options: { runId?: string; checkpointEvery?: number } = {}) {
@@ -126,14 +128,26 @@ export class Theatre {
   /** A dataset that nobody has registered yet. */
   async openDataset(id: string): Promise<DatasetActor> {
     const storage = this.stagehand.storage(new NodeStorage(':memory:'))
-    const actor = await DatasetActor.open({ storage, now: () => this.now })
+    this.#storages.set(id, storage)
+    return await this.reopenDataset(id)
+  }
+
+  /** A new actor of a dataset over what is stored. */
+  async reopenDataset(id: string): Promise<DatasetActor> {
+    const actor = await DatasetActor.open({
+      storage: this.#storages.get(id)!,
+      objects: this.objects,
+      logKey: await openLogKey('rehearsal', new Uint8Array(32)),
+      now: () => this.now,
+      onFault: (error) => void this.faults.push(faultCode(error)),
+    })
     this.#datasets.set(id, actor)
     return actor
   }
 
   async addDataset(id: string, epsilon = 20): Promise<DatasetActor> {
     const actor = await this.openDataset(id)
-    actor.register({ id, units: 1000, unit: 'record', budget: { epsilon, delta: 1e-5 } })
+    await actor.register({ id, units: 1000, unit: 'record', budget: { epsilon, delta: 1e-5 } })
     return actor
   }
 
@@ -158,7 +172,7 @@ export class Theatre {
       datasets: {
         charge: async (id, charge, options) => this.dataset(id).charge(charge, options),
         reserve: async (id, reservation) => this.dataset(id).reserve(reservation),
-        release: async (id, run) => this.dataset(id).release(run),
+        release: async (id, run, charged) => this.dataset(id).release(run, charged),
       },
       now: () => this.now,
       setAlarm: (at) => {

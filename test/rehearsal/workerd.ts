@@ -74,6 +74,7 @@ export async function startWorkerd(options: {
             SOTTO_ADMIN_TOKEN: text(ADMIN_TOKEN),
             SOTTO_LOG_KEY: text(`${'A'.repeat(43)}=`),
             SOTTO_S3_BUCKET: text(s3.bucket),
+            ...(s3.prefix === undefined ? {} : { SOTTO_S3_PREFIX: text(s3.prefix) }),
             ...(s3.endpoint === undefined ? {} : { SOTTO_S3_ENDPOINT: text(s3.endpoint) }),
             ...(checkpointEvery === undefined ? {} : { SOTTO_CHECKPOINT_EVERY: text(String(checkpointEvery)) }),
             ...(oidc === undefined ? {} : { SOTTO_OIDC: text(JSON.stringify(oidc)) }),

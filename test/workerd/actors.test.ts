@@ -4,7 +4,7 @@ import { describe, expect } from 'vitest'
 import { s3Settings } from '../../coordinator/hosts/environment.ts'
 import { datasetOf, runOf } from '../../coordinator/hosts/workers.ts'
 import { openS3Store } from '../../coordinator/objects/s3.ts'
-import { segmentKey } from '../../shared/ledger/index.ts'
+import { runLog } from '../../shared/ledger/index.ts'
 import { type ActorStage, actorContract } from '../contract/actors.ts'
 import { readTexts } from '../rehearsal/audit.ts'
 
@@ -13,7 +13,7 @@ async function readLog(run: string) {
   const store = openS3Store(s3Settings(env as unknown as Record<string, string>)!)
   const texts: string[] = []
   for (let log = readTexts(texts); ; log = readTexts(texts)) {
-    const bytes = await store.fetch(segmentKey(run, log.head.size))
+    const bytes = await store.fetch(runLog.segmentKey(run, log.head.size))
     if (!bytes) return log
     texts.push(new TextDecoder().decode(bytes))
   }

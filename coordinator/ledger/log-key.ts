@@ -1,4 +1,4 @@
-import { fromBase64, type SignEd25519, type Signer, type VerifyEd25519 } from '../../shared/ledger/index.ts'
+import { fromBase64, type SignEd25519, type VerifyEd25519 } from '../../shared/ledger/index.ts'
 
 /** Where logs are signed: their names begin with `name`, and one key signs all of them. */
 export interface LogKey {
@@ -26,11 +26,6 @@ export async function openLogKey(name: string, seed: Uint8Array): Promise<LogKey
     sign: async (message) => new Uint8Array(await crypto.subtle.sign('Ed25519', key, message)),
   }
 }
-
-/** The one that signs a run's log: its name is that of the log, so that no checkpoint of one passes for another's. */
-export const signerOf = ({ name, publicKey }: LogKey, run: string): Signer => ({ name: logName(name, run), publicKey })
-
-export const logName = (name: string, run: string): string => `${name}/${run}`
 
 export const verifyEd25519: VerifyEd25519 = async (publicKey, message, signature) => {
   try {
