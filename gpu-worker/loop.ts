@@ -9,8 +9,8 @@ import {
   type UnsignedReport,
   unsignedReportSchema,
 } from '../shared/api/index.ts'
-import { awaitedWork, canonicalJson } from '../shared/ledger/index.ts'
-import { type Budget, gaussianEvent, type MechanismEvent, type RandomBytes } from '../shared/privacy/index.ts'
+import { awaitedWork, COUNT, canonicalJson, countEvent } from '../shared/ledger/index.ts'
+import type { Budget, RandomBytes } from '../shared/privacy/index.ts'
 import { stateHash, type TrainedState, wantsMask } from '../shared/zo/index.ts'
 import type { Coordinator } from './coordinator.ts'
 import { EngineError } from './engine/index.ts'
@@ -18,11 +18,13 @@ import { WorkerError } from './error.ts'
 import type { WorkerEvent } from './log.ts'
 import { type Masks, makeMask, remakeMasks } from './masks.ts'
 import { fetchModel } from './model-files.ts'
+import { onBeat } from './pace.ts'
 import { persistently } from './persist.ts'
 import { checkCharge, checkSpec, type Policy } from './policy.ts'
 import { composeRelease, type DifferenceOracle, type LossOracle } from './release.ts'
 import { catchUp, type FollowedRun, followRun } from './run-log.ts'
 import type { Site } from './site.ts'
+import { requireCosigned } from './witnesses.ts'
 
 /** An evaluator of one run's model on this site's data. */
 interface Evaluator {
@@ -48,6 +50,8 @@ export interface WorkerOptions {
   /** @param masks by hash, those that are no files of the model. */
   openEngine(spec: RunSpec, modelFolder: string, masks: Masks): Promise<SiteEngine>
   readonly random: RandomBytes
+  /** Milliseconds: a report is sent a whole number of them after its lease came. 0, the default: as soon as it is made. */
+  readonly beatMs?: number
   readonly log: (event: WorkerEvent) => void
   readonly signal: AbortSignal
 }
@@ -81,12 +85,6 @@ interface Desk {
 
 const LONG_POLL_SECONDS = 25
 
-/** Stands in the spend record for the private count of the units. */
-const COUNT = 'count'
-
-const countEvent = ({ noiseMultiplier }: { noiseMultiplier: number }): MechanismEvent =>
-  gaussianEvent({ noiseMultiplier, samplingRate: 1 })
-
 /**
  * Leases, evaluates and reports until the signal aborts. A coordinator or store that is away is waited for; everything else
  * throws. @throws WorkerError, EngineError or DataError, each with a code and what to do.
@@ -107,9 +105,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     while (!signal.aborted) {
       const lease = await persistently(options, () => coordinator.lease(LONG_POLL_SECONDS))
       if (!lease) continue
+      const started = performance.now()
       if (lease.kind !== 'round') await answerPublicly(options, desk, lease)
-      else if (site.outbox.find(lease.id) !== null || (await isEvaluated(options, desk, lease)))
+      else if (site.outbox.find(lease.id) !== null || (await isEvaluated(options, desk, lease))) {
+        await onBeat(started, options.beatMs ?? 0, { now: () => performance.now(), signal })
         await send(options, lease.id, lease)
+      }
     }
   } catch (error) {
     if (!signal.aborted) throw error
@@ -198,6 +199,7 @@ async function prepare(options: WorkerOptions, desk: Desk, lease: Lease): Promis
     site.pinSpec(run.id, run.specHash)
   }
   await catchUp(run, lease, { dataset: dataset.id, coordinator, log: desk.log })
+  if (lease.kind === 'round') await requireCosigned(run, lease.note, { witnesses: policy.witnesses ?? [] })
   if (lease.kind === 'round') {
     const released = site.outbox.released(run.id)
     checkCharge(lease, run.spec, { dataset: dataset.id, charges: run.charges, released })

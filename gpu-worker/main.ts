@@ -1,6 +1,7 @@
 import { randomFillSync } from 'node:crypto'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { parseWitness, type Witness } from '../shared/ledger/index.ts'
 import { connectCoordinator } from './coordinator.ts'
 import { readUnits } from './data/index.ts'
 import { DEVICES, type DeviceWish } from './engine/index.ts'
@@ -30,11 +31,15 @@ where it was.
   --labels A,B        labels that the data may have; without it, lines with a label that the run does not know count as nothing
   --accept HASH       agree to this spec alone; may be given more than once
   --log-key KEY       public key that the coordinator's logs are signed by; without it, the first one seen is pinned
+  --witness URL=KEY   have this witness cosign the log before each round, and refuse where it saw another one; may be given more
+                      than once ("sotto witness" prints its key)
   --max-epsilon E     refuse a run that may spend more of this dataset
   --lifetime-epsilon E, --lifetime-delta D
                       what this site may release over all runs, whatever the coordinator says; without them, what the
                       dataset was registered with when this worker first saw it
   --max-delta D       refuse a run that asks for a larger delta (default 1e-5)
+  --beat SECONDS      send each report a whole number of them after its lease came, so that nobody can tell from the time how many
+                      records were drawn: longer than a round takes here, shorter than its lease (default 0: at once)
   --json              one JSON object a line instead of words
   --help              this text
 
@@ -52,6 +57,7 @@ interface Settings {
   threads: number | 'auto'
   policy: Policy
   labels: string[] | null
+  beatMs: number
   json: boolean
 }
 
@@ -73,9 +79,11 @@ const OPTIONS = {
   threads: { type: 'string', default: 'auto' },
   accept: { type: 'string', multiple: true },
   'log-key': { type: 'string' },
+  witness: { type: 'string', multiple: true },
   'lifetime-epsilon': { type: 'string' },
   'lifetime-delta': { type: 'string' },
   'max-epsilon': { type: 'string' },
+  beat: { type: 'string', default: '0' },
   'max-delta': { type: 'string', default: '1e-5' },
   unit: { type: 'string', default: 'record' },
   labels: { type: 'string' },
@@ -102,6 +110,7 @@ function readSettings(): Settings | null {
     policy: {
       maxDelta: positive('--max-delta', values['max-delta'], Number.isFinite),
       unit: readUnit(values.unit),
+      witnesses: (values.witness ?? []).map(readWitness),
       lifetime: {
         ...optional('epsilon', '--lifetime-epsilon', values['lifetime-epsilon']),
         ...optional('delta', '--lifetime-delta', values['lifetime-delta']),
@@ -110,6 +119,7 @@ function readSettings(): Settings | null {
       ...(values.accept ? { acceptedSpecs: new Set(values.accept) } : {}),
       ...(maxEpsilon === undefined ? {} : { maxEpsilon: positive('--max-epsilon', maxEpsilon, Number.isFinite) }),
     },
+    beatMs: values.beat === '0' ? 0 : 1000 * positive('--beat', values.beat, Number.isFinite),
     json: values.json,
   }
 }
@@ -118,6 +128,12 @@ function readDevice(device: string): DeviceWish {
   const known = DEVICES.find((each) => each === device)
   if (!known) throw new UsageError(`--device must be one of ${DEVICES.join(', ')}`)
   return known
+}
+
+function readWitness(text: string): Witness {
+  const witness = parseWitness(text)
+  if (!witness) throw new UsageError('--witness is URL=VERIFIERKEY, as "sotto witness" prints the key')
+  return witness
 }
 
 function readUnit(unit: string): 'record' | 'user' {
@@ -162,6 +178,7 @@ async function main(): Promise<void> {
       policy: settings.policy,
       openEngine: (spec, folder, masks) =>
         openSiteEngine(spec, folder, { ...settings, unit: settings.policy.unit, log }, masks),
+      beatMs: settings.beatMs,
       random: (length) => randomFillSync(new Uint8Array(length)),
       log,
       signal: stop.signal,

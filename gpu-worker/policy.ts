@@ -1,5 +1,5 @@
 import { envelopeOf, type RoundLease, type RunSpec, stageEvent } from '../shared/api/index.ts'
-import type { RunRecord } from '../shared/ledger/index.ts'
+import type { RunRecord, Witness } from '../shared/ledger/index.ts'
 import { type Budget, canonicalEvent, ScheduleFilter } from '../shared/privacy/index.ts'
 import { stageOf } from '../shared/zo/index.ts'
 import { WorkerError } from './error.ts'
@@ -16,6 +16,8 @@ export interface Policy {
   readonly lifetime?: Partial<Budget>
   /** What the coordinator signs its logs by, raw Ed25519 in base64; undefined: the first key that is seen. */
   readonly logKey?: string
+  /** Who has to have seen the log that a lease rests on, and no other. */
+  readonly witnesses?: readonly Witness[]
   /** Specs agreed to in advance; undefined: the first spec of a run that meets the rest of the policy. */
   readonly acceptedSpecs?: ReadonlySet<string>
 }

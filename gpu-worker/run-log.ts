@@ -3,6 +3,7 @@ import { type Lease, type LogIdentity, type MaskReport, type RunSpec, runSpecSch
 import {
   EMPTY_LOG,
   fromBase64,
+  type Hash,
   hashOf,
   LedgerError,
   type LogHead,
@@ -28,6 +29,8 @@ export interface FollowedRun {
   resolved: RunSpec
   readonly specHash: string
   head: LogHead
+  /** Leaves of the log's tree. */
+  readonly leaves: Hash[]
   point: ReplayPoint
   /** Closed rounds at the newest evaluation. */
   evaluated: number | null
@@ -55,7 +58,7 @@ export async function followRun(coordinator: Coordinator, lease: Lease): Promise
   if (specHash !== lease.specHash)
     throw new WorkerError('spec_mismatch', `the lease of ${lease.run} names another spec than the log`)
   const point = replayStart(spec)
-  const fresh = { head: EMPTY_LOG, point, evaluated: null, masks: [], charges: [] }
+  const fresh = { head: EMPTY_LOG, leaves: [], point, evaluated: null, masks: [], charges: [] }
   return { id: lease.run, spec, resolved: spec, specHash, ...fresh }
 }
 
@@ -71,8 +74,9 @@ export async function catchUp(
     if (segments.length === 0)
       throw new WorkerError('log_mismatch', `the log of ${run.id} ends before the lease's charge`)
     for (const { url } of segments) {
-      const { records, head } = readLog(run.head, await site.coordinator.download(url), run.id)
+      const { records, leaves, head } = readLog(run.head, await site.coordinator.download(url), run.id)
       for (const record of records) apply(run, record, site.dataset)
+      run.leaves.push(...leaves)
       run.head = head
       if (head.size === lease.head.size && head.hash !== lease.head.hash) {
         throw new WorkerError('log_mismatch', `the log of ${run.id} is another than the lease names`)
@@ -99,7 +103,7 @@ async function checkNote(run: FollowedRun, { note, head }: Lease, log: LogIdenti
   throw new WorkerError('log_mismatch', `the checkpoint of the log of ${run.id} is that of another log`)
 }
 
-const verifyEd25519: VerifyEd25519 = async (publicKey, message, signature) => {
+export const verifyEd25519: VerifyEd25519 = async (publicKey, message, signature) => {
   const key = { key: Buffer.concat([SPKI_PREFIX, publicKey]), format: 'der', type: 'spki' } as const
   return verify(null, message, key, signature)
 }

@@ -1,9 +1,9 @@
-import { type Audit, AuditError, auditRun, runLog, toBase64 } from '../../shared/ledger/index.ts'
+import { type Audit, AuditError, auditRun, type Cosigned, runLog, toBase64 } from '../../shared/ledger/index.ts'
 import { jsonLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
 import type { RunGiven } from './command.ts'
 import { auditing, signedBy, signerOf } from './log.ts'
 import { openSource } from './source.ts'
-import { type Cosigned, submit, witnessOf } from './witness.ts'
+import { submit, witnessOf } from './witness.ts'
 
 /** `sotto audit run`. @throws InputError, UnreachableError, RunError where something does not hold */
 export async function auditOf(run: string, given: RunGiven): Promise<void> {
@@ -44,12 +44,14 @@ function answerOf(audit: Audit, cosigned: readonly Cosigned[]): object {
   const signed = { origin: checkpoint.origin, size: checkpoint.size, root: toBase64(checkpoint.root) }
   const told = { specHash, model: spec.model, outcome, rounds, checkpoint: signed, unsigned, budget: spec.budget }
   const witnessed = cosigned.map(({ witness, time }) => ({ witness, time }))
-  return { holds: true, run, ...told, cosigned: witnessed, spent, signers, stateHash, adapter, curve }
+  const { cosignatures = 0 } = spec
+  return { holds: true, run, ...told, cosigned: witnessed, cosignatures, spent, signers, stateHash, adapter, curve }
 }
 
 function wordsOf(audit: Audit, cosigned: readonly Cosigned[]): string {
   const { run, outcome, rounds, checkpoint, unsigned, spent, stateHash, adapter, spec } = audit
   const { epsilon, delta } = spec.budget
+  const { cosignatures: wanted = 0 } = spec
   const ended = outcome === null ? 'goes on' : `ended: ${outcome}`
   const tail = unsigned === 0 ? '' : `, ${unsigned} after them not yet`
   const rows = spent.map(
@@ -68,6 +70,9 @@ function wordsOf(audit: Audit, cosigned: readonly Cosigned[]): string {
       ...cosigned.map(
         ({ witness, time }) => ['cosigned', new Date(1000 * time).toISOString(), `by ${witness}`] as const,
       ),
+      ...(cosigned.length < wanted
+        ? [['cosigned', `${cosigned.length} of ${wanted}`, 'that the run wants: name witnesses by --witness'] as const]
+        : []),
       ['state', stateHash.slice(0, 16), 'replayed from the first record'],
       [
         'adapter',

@@ -78,6 +78,7 @@ export function planRun(asked: RunRequest, given: { datasets: readonly DatasetFa
     budget: request.budget,
     spareCharges,
     quorum: request.quorum ?? given.datasets.length,
+    ...(request.cosignatures === undefined ? {} : { cosignatures: request.cosignatures }),
     deadlineSeconds: request.deadlineSeconds,
     leaseSeconds: request.leaseSeconds,
     evaluation: request.evaluation,

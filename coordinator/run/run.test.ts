@@ -393,6 +393,18 @@ describe('the object store', () => {
     expect(theatre.types().at(-1)).toBe('void')
   })
 
+  it('out of reach while a run is cancelled: it ends by itself afterwards, and returns what it reserved', async () => {
+    await theatre.begin({ stages: [stage] })
+    theatre.objects.fault = 'unavailable'
+    await expect(theatre.run.cancel()).rejects.toEqual(code('unavailable'))
+    theatre.objects.fault = null
+    // What comes in between is told that it ended, and must not be the only one to know.
+    await expect(theatre.run.setPaused(true)).rejects.toEqual(code('run_ended'))
+    await theatre.advance(5000)
+    expect(theatre.announced.at(-1)).toBe('cancelled')
+    expect(theatre.dataset('north').describe()?.reserved.charges).toBe(0)
+  })
+
   it('full: create says so, and the same create succeeds when there is room', async () => {
     const spec = theatre.spec({ stages: [stage] })
     await theatre.restart()
@@ -534,26 +546,6 @@ describe('the trained state', () => {
   })
 })
 
-describe('the clock', () => {
-  it('may go backwards or stand still; the log never does', async () => {
-    await theatre.begin({ stages: [stage] })
-    theatre.now -= 600_000
-    await theatre.play(north)
-    await theatre.play(south)
-    theatre.log()
-  })
-
-  it('may fire alarms twice', async () => {
-    await theatre.begin({ stages: [stage], leaseSeconds: 30 })
-    await theatre.run.takeLease(north)
-    theatre.now += 30_000
-    theatre.run.alarm()
-    theatre.run.alarm()
-    await theatre.run.idle()
-    expect(theatre.types().filter((type) => type === 'void')).toHaveLength(1)
-  })
-})
-
 describe('a dataset that its owner freezes', () => {
   const policy = { frozen: true, maxEpsilon: null, minNoiseMultiplier: null, minDatasets: null, models: null }
   const freeze = (frozen: boolean) => theatre.dataset('south').setPolicy({ ...policy, frozen })
@@ -561,7 +553,7 @@ describe('a dataset that its owner freezes', () => {
 
   it('pauses the run at its next round, which goes on when both are let go', async () => {
     await theatre.begin({ stages: [stage] })
-    freeze(true)
+    await freeze(true)
     await theatre.play(north)
     await theatre.play(south)
     expect(theatre.types().slice(-2)).toEqual(['close', 'pause'])
@@ -569,18 +561,18 @@ describe('a dataset that its owner freezes', () => {
     expect(theatre.dataset('north').describe()?.spent.charges).toBe(1)
     await theatre.run.setPaused(false)
     expect((await facts()).state).toBe('paused')
-    freeze(false)
+    await freeze(false)
     await theatre.run.setPaused(false)
     expect(await facts()).toMatchObject({ state: 'running', reason: null, round: 1 })
     verifyRun(theatre.log().records)
   })
 
   it('begins no run', async () => {
-    freeze(true)
+    await freeze(true)
     await theatre.begin({ stages: [stage] })
     expect(theatre.types()).toEqual(['spec', 'pause'])
     expect((await facts()).state).toBe('paused')
-    freeze(false)
+    await freeze(false)
     await theatre.run.setPaused(false)
     expect(theatre.types().slice(2)).toEqual(['resume', 'open', 'charge', 'charge'])
   })
@@ -589,15 +581,15 @@ describe('a dataset that its owner freezes', () => {
     await theatre.begin({ stages: [stage], leaseSeconds: 30 })
     await theatre.run.takeLease(south)
     await theatre.advance(30_000)
-    freeze(true)
+    await freeze(true)
     expect(await theatre.run.takeLease(south)).toBeNull()
     expect((await facts()).state).toBe('running')
-    freeze(false)
+    await freeze(false)
     expect(await theatre.run.takeLease(south)).toMatchObject({ round: 0, attempt: 1 })
   })
 
   it('ends a run that its owner does not allow, and says by which limit', async () => {
-    theatre.dataset('south').setPolicy({ ...policy, frozen: false, minDatasets: 3 })
+    await theatre.dataset('south').setPolicy({ ...policy, frozen: false, minDatasets: 3 })
     await theatre.begin({ stages: [stage] })
     expect(await facts()).toMatchObject({ state: 'budget_exhausted', reason: expect.stringContaining('minDatasets') })
   })

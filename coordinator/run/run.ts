@@ -221,7 +221,7 @@ export class Run {
     await this.#task(async () => {
       const memory = this.#load()
       const view = await this.#stored(memory)
-      if (view.end?.outcome === 'cancelled') return
+      if (view.end?.outcome === 'cancelled') return await this.#settle(memory)
       if (view.end || memory.log.fault) throw new RunError('run_ended')
       await this.#append(memory, [endEntry(view, 'cancelled')])
       await this.#settle(memory)
@@ -296,10 +296,15 @@ export class Run {
   /** Runs a task alone. A fault of the database leaves its outcome unknown: memory is dropped and read again. */
   async #task<T>(task: () => Promise<T>): Promise<T> {
     return await this.#serial(async () => {
+      const before = this.#memory?.log.view?.head.size
       try {
         return await task()
       } catch (error) {
+        const isGrown = this.#memory?.log.view?.head.size !== before
         if (!(error instanceof RunError || error instanceof StoreError)) this.#memory = null
+        // What was left half done goes on by itself, and so does what a record leads to that another task had staged.
+        if (!(error instanceof RunError)) this.#ports.setAlarm(this.#ports.now() + RETRY_MS)
+        else if (isGrown) this.#ports.setAlarm(this.#ports.now())
         throw error
       }
     })

@@ -4,7 +4,7 @@ import { methodShape, noiseSchema, stageRequestSchema, stageSchema } from './met
 import { presetSchema } from './preset.ts'
 import { HexHash, Identifier } from './scalar.ts'
 import { runSpaceSchema } from './space.ts'
-import { budgetSchema, countSchema, evaluationSettingsSchema, runSpecSchema } from './spec.ts'
+import { budgetSchema, cosignaturesSchema, countSchema, evaluationSettingsSchema, runSpecSchema } from './spec.ts'
 import { taskSchema } from './task.ts'
 
 // --- datasets ---
@@ -188,6 +188,7 @@ export const runRequestSchema = z
       .describe('What the noise is chosen for: (epsilon, delta), or with Laplace noise epsilon alone, with delta 0.'),
     spareCharges: z.int().nonnegative().max(100_000).optional().describe('Default: 5 % of the rounds, at least 4.'),
     quorum: z.int().positive().optional().describe('Default: all datasets.'),
+    cosignatures: cosignaturesSchema.optional(),
     deadlineSeconds: z.number().positive().max(86_400).default(600),
     leaseSeconds: z.number().positive().max(86_400).default(120),
     evaluation: evaluationSettingsSchema.nullable().default(null).describe('Default: none.'),

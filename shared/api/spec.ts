@@ -37,6 +37,14 @@ export const countSchema = z
     'Where the units are a private count ("sotto dataset count"): it is charged when the dataset is registered.',
   )
 
+export const cosignaturesSchema = z
+  .int()
+  .min(1)
+  .max(16)
+  .describe(
+    'Witnesses that must have cosigned the log before a worker reads its data. Left out: those that a site asks for.',
+  )
+
 /** What loss and clipped units may take of the clip together. */
 const SHARES_MAX = 0.99
 
@@ -129,6 +137,7 @@ export const runSpecSchema = z
       .nonnegative()
       .describe('Charges beyond one a round that the noise leaves room for: lost leases.'),
     quorum: z.int().positive().describe('Reports that let a round close at its deadline.'),
+    cosignatures: cosignaturesSchema.optional(),
     deadlineSeconds: z.number().positive(),
     leaseSeconds: z.number().positive(),
     evaluation: evaluationSettingsSchema.nullable(),

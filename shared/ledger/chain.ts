@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import { canonicalJson, hashHex } from './canonical.ts'
 import { type DatasetEntry, type DatasetRecord, datasetRecordSchema } from './dataset-record.ts'
-import { appendLeaf, EMPTY_TREE, leafHash, type Tree } from './merkle.ts'
+import { appendLeaf, EMPTY_TREE, type Hash, leafHash, type Tree } from './merkle.ts'
 import { GENESIS, type RunEntry, type RunRecord, runRecordSchema } from './record.ts'
 
 /** Where a log stands: the number of its records and the hash of the last. */
@@ -81,9 +81,10 @@ export class LogForm<R extends Placed, E extends object> {
    * Reads a segment that continues `head`. Refuses every form but the canonical one.
    * @throws LedgerError `not_canonical`, `not_a_record`, `broken_chain` or `out_of_order`.
    */
-  read(head: LogHead, text: string): { records: R[]; head: LogHead } {
+  read(head: LogHead, text: string): { records: R[]; leaves: Hash[]; head: LogHead } {
     if (!text.endsWith('\n')) throw new LedgerError('not_canonical', head.size)
     let at = head
+    const leaves: Hash[] = []
     const records = text
       .slice(0, -1)
       .split('\n')
@@ -91,11 +92,13 @@ export class LogForm<R extends Placed, E extends object> {
         const record = this.#parse(line, at.size)
         if (record.seq !== at.size || record.time < at.time) throw new LedgerError('out_of_order', at.size)
         if (record.prev !== at.hash) throw new LedgerError('broken_chain', at.size)
-        const tree = appendLeaf(at.tree, leafHash(line))
+        const leaf = leafHash(line)
+        leaves.push(leaf)
+        const tree = appendLeaf(at.tree, leaf)
         at = { size: at.size + 1, hash: hashHex(line), time: record.time, tree }
         return record
       })
-    return { records, head: at }
+    return { records, leaves, head: at }
   }
 
   #parse(line: string, seq: number): R {

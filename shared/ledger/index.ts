@@ -1,3 +1,11 @@
+export {
+  askWitness,
+  type Cosigned,
+  type PostText,
+  parseWitness,
+  type Witness,
+  WitnessError,
+} from './add-checkpoint.ts'
 export { type Audit, type AuditedSpend, auditRun } from './audit.ts'
 export { canonicalJson, hashHex, hashOf } from './canonical.ts'
 export {

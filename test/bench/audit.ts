@@ -1,67 +1,67 @@
 import { randomInt } from 'node:crypto'
-import { verifyEd25519 } from '../../cli/audit/log.ts'
-import { openLogKey } from '../../coordinator/ledger/index.ts'
-import { auditRun } from '../../shared/ledger/index.ts'
 import { epsilonBounds, gaussianEvent, spend } from '../../shared/privacy/index.ts'
 import { advance, replay, replayStart, stateHash } from '../../shared/zo/index.ts'
-import { smallSpec } from '../rehearsal/request.ts'
-import { finishedRun } from '../rehearsal/theatre.ts'
+import { coefficientsOf, LONG_RUN, ROUNDS } from '../ledger/long-replay.ts'
+import { hasBrowser } from '../pages/browser.ts'
+import { tamperings } from '../rehearsal/tampering.ts'
+import { Theatre } from '../rehearsal/theatre.ts'
+import { bundle, inChromium, inNode, inWorkerd } from '../tooling/runtimes.ts'
 
-/** Flips, cuts, losses and swaps of the objects of a run, at random. @returns how many were tried, and how many found */
-async function tamperings(wanted: number): Promise<{ tried: number; found: number }> {
-  const theatre = await finishedRun()
-  const key = await openLogKey('rehearsal', new Uint8Array(32))
-  const question = {
-    run: theatre.runId,
-    name: 'rehearsal',
-    publicKey: key.publicKey,
-    verify: verifyEd25519,
-  }
-  const objects = theatre.objects.objects
-  // Stored states are a cache that nobody has to believe.
-  const keys = [...objects.keys()].filter((name) => !name.includes('/checkpoints/'))
-  let found = 0
-  for (let tried = 0; tried < wanted; tried++) {
-    const changed = new Map(objects)
-    const name = keys[randomInt(keys.length)]!
-    const bytes = objects.get(name)!.slice()
-    const kind = randomInt(5)
-    if (kind === 0) changed.delete(name)
-    else if (kind === 1) changed.set(name, bytes.subarray(0, randomInt(bytes.length)))
-    else if (kind === 2)
-      changed.set(name, objects.get(keys.filter((each) => each !== name)[randomInt(keys.length - 1)]!)!)
-    else {
-      bytes[randomInt(bytes.length)]! ^= 1 << randomInt(8)
-      changed.set(name, bytes)
-    }
-    const holds = await auditRun({ read: async (at) => changed.get(at) ?? null }, question).then(
-      () => true,
-      () => false,
-    )
-    if (!holds) found += 1
-  }
-  return { tried: wanted, found }
-}
-
-/** A run of 10,000 rounds in a lora space of 2,048 coordinates, 4 directions a round. @returns seconds to replay it */
-function longReplay(): { rounds: number; seconds: number } {
-  const rounds = 10_000
-  const sites = ['q', 'k', 'v', 'o'].map((name) => ({ name, inputs: 128, outputs: 128, scale: 1 }))
-  const stage = { rounds, learningRate: 1e-3, radius: 0.01, directions: 4, clip: 1, samplingRate: 0.01 }
-  const spec = smallSpec(['north'], {
-    space: { kind: 'lora', rank: 4, sites },
-    stages: [stage],
-    budget: { epsilon: 8, delta: 1e-5 },
-  })
-  let point = replayStart(spec)
-  const closes = Array.from({ length: rounds }, (_, round) => {
-    const coefficients = Array.from({ length: stage.directions }, () => randomInt(-1000, 1000) / 1e4)
-    point = advance(spec, point, { round, coefficients })
+/** A run of 10,000 rounds in a lora space, 4 directions a round. @returns seconds to replay it, each state checked */
+function longReplay(): { rounds: number; coordinates: number; seconds: number } {
+  let point = replayStart(LONG_RUN)
+  const closes = Array.from({ length: ROUNDS }, (_, round) => {
+    const coefficients = coefficientsOf(round)
+    point = advance(LONG_RUN, point, { round, coefficients })
     return { round, coefficients, stateHash: stateHash(point.state) }
   })
   const started = performance.now()
-  replay(spec, closes)
-  return { rounds, seconds: (performance.now() - started) / 1000 }
+  replay(LONG_RUN, closes)
+  const seconds = (performance.now() - started) / 1000
+  return { rounds: ROUNDS, coordinates: point.state.current.length, seconds }
+}
+
+/** Seconds of the same rounds in each engine, one state in 2,500 hashed, and whether all of them lead to the same. */
+async function engines(): Promise<{ node: number; workerd: number; chromium: number | null; same: boolean }> {
+  const code = await bundle(new URL('../ledger/long-replay.ts', import.meta.url))
+  const hashes = new Set<string>()
+  const timed = async (run: () => Promise<object> | object) => {
+    const started = performance.now()
+    hashes.add(JSON.stringify(await run()))
+    return Number(((performance.now() - started) / 1000).toPrecision(3))
+  }
+  const node = await timed(() => inNode(code))
+  const workerd = await timed(() => inWorkerd(code))
+  const chromium = hasBrowser ? await timed(() => inChromium(code)) : null
+  return { node, workerd, chromium, same: hashes.size === 1 }
+}
+
+/** What a run's logs take in the bucket: its own, and that of one dataset, which a run of one round a second writes to each second. */
+async function storage(): Promise<{ bytesPerRound: number; bytesPerCharge: number; objectsPerRound: number }> {
+  const rounds = 200
+  const theatre = new Theatre({ checkpointEvery: 1e9 })
+  await theatre.addDataset('north', 1000)
+  const stage = { rounds, learningRate: 0.1, radius: 0.01, directions: 16, clip: 1, samplingRate: 0.01 }
+  await theatre.begin({ stages: [stage], budget: { epsilon: 8, delta: 1e-5 } })
+  const north = await theatre.player('w', 'north')
+  const sizes = () => {
+    const logs = [...theatre.objects.objects].filter(([key]) => key.includes('/log/'))
+    const of = (folder: string) => logs.filter(([key]) => key.startsWith(folder))
+    const bytes = (folder: string) => of(folder).reduce((sum, [, object]) => sum + object.length, 0)
+    return { run: bytes('runs/'), dataset: bytes('datasets/'), objects: of('runs/').length }
+  }
+  const before = sizes()
+  for (let round = 0; round < rounds; round++) {
+    await theatre.play(north)
+    theatre.now += 1000
+  }
+  await theatre.dataset('north').idle()
+  const after = sizes()
+  return {
+    bytesPerRound: Math.round((after.run - before.run) / rounds),
+    bytesPerCharge: Math.round((after.dataset - before.dataset) / rounds),
+    objectsPerRound: Number(((after.objects - before.objects) / rounds).toPrecision(3)),
+  }
 }
 
 /** Recomputes what 10,000 charges spent, by both accountants. */
@@ -78,17 +78,27 @@ function spendSeconds(): number {
 
 /** What an audit finds, and how long it takes. */
 export async function audit({ json }: { json: boolean }): Promise<void> {
-  const { tried, found } = await tamperings(500)
-  const { rounds, seconds } = longReplay()
+  const { tried, missed } = await tamperings(500, randomInt)
+  const { rounds, coordinates, seconds } = longReplay()
+  const replayed = await engines()
+  const stored = await storage()
   const figures = {
     tamperedTried: tried,
-    tamperedFound: found,
+    tamperedFound: tried - missed.length,
     replayRoundsPerSecond: Math.round(rounds / seconds),
     replaySeconds: Number(seconds.toPrecision(3)),
+    replayEngines: replayed,
     auditSpendSeconds: Number(spendSeconds().toPrecision(3)),
+    ...stored,
   }
-  console.log(`${found} of ${tried} random tamperings of a run's objects were found`)
-  console.log(`replay of ${rounds} rounds, 2,048 coordinates, 4 directions: ${figures.replaySeconds} s`)
+  console.log(`${figures.tamperedFound} of ${tried} random tamperings of a run's objects were found`)
+  console.log(`replay of ${rounds} rounds, ${coordinates} coordinates, 4 directions: ${figures.replaySeconds} s`)
+  const told = Object.entries(replayed).map(([name, value]) => `${name} ${value}`)
+  console.log(`the same rounds with their engine's start, in seconds: ${told.join(', ')}`)
+  console.log(
+    `a round of one dataset and 16 directions: ${stored.bytesPerRound} bytes in ${stored.objectsPerRound} objects of its log, ` +
+      `${stored.bytesPerCharge} bytes in that of the dataset`,
+  )
   console.log(`spend of 10,000 charges, certified and by Renyi divergences: ${figures.auditSpendSeconds} s`)
   if (json) console.log(JSON.stringify(figures))
 }

@@ -1,13 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Audit, auditRun } from '../../demo/audit.ts'
-import { openEngine } from '../../gpu-worker/engine/index.ts'
 import { leaseRequestSchema, type Report, type Run, reportSchema, workerKeySchema } from '../../shared/api/index.ts'
 import { canonicalJson } from '../../shared/ledger/index.ts'
-import { advance, replayStart, spaceDimension, spaceOfStage, stateHash } from '../../shared/zo/index.ts'
-import { MODEL, ROOT, records, SENTINEL, SITES, Stage } from './harness.ts'
+import { advance, replayStart, stateHash } from '../../shared/zo/index.ts'
+import { ROOT, records, SITES, Stage } from './harness.ts'
 import { type Exchange, recordWire } from './wire.ts'
 
 const COUNT = 60
@@ -107,40 +106,6 @@ describe('a whole run over real processes', () => {
     expect([...headers].filter((name) => !usual.includes(name))).toEqual([])
   })
 
-  it('lets no planted text and no loss out of the workers', async () => {
-    const { task, seed } = run.spec
-    const space = spaceOfStage(run.spec, 0)
-    const engine = await openEngine({ modelDir: MODEL, task, space, seed, threads: 1 })
-    await engine.setStage(0, [])
-    const planted = SITES.flatMap((site) => records(site, COUNT)).filter(({ text }) => text.includes(SENTINEL))
-    const center = new Float32Array(spaceDimension(space))
-    const at = { center, round: 0, directions: 1, radius: 1e-3, sides: 'one' } as const
-    const losses = await engine.losses(planted.map(engine.encode), at)
-    await engine.close()
-    expect(planted.length).toBeGreaterThan(10)
-
-    const secrets = [Buffer.from(SENTINEL), Buffer.from('xylophagous')]
-    // Seven digits of a float32 are it; eight bytes of a double, either way round.
-    for (const loss of losses) {
-      const double = Buffer.from(new Float64Array([loss]).buffer)
-      secrets.push(Buffer.from(loss.toPrecision(7)), double, Buffer.from(double).reverse())
-    }
-    const heard = [
-      ...wire.map(({ path, body, headers }) => Buffer.from(path + body + JSON.stringify(headers))),
-      ...stage.processes.map(({ output }) => Buffer.from(output())),
-      ...filesBelow(join(stage.folder, 'coordinator')),
-      ...SITES.flatMap((site) => filesBelow(join(stage.folder, 'sites', site))).filter(
-        (file) => file.length < 1_000_000,
-      ),
-    ]
-    for (const secret of secrets) expect(heard.some((bytes) => bytes.includes(secret))).toBe(false)
-    // Four bytes may be met by chance among millions; several losses in one place may not.
-    const singles = Array.from(losses, (loss) => Buffer.from(new Float32Array([loss]).buffer))
-    for (const bytes of heard) expect(singles.filter((single) => bytes.includes(single)).length).toBeLessThan(3)
-    // The search itself can find: what did go out is found.
-    expect(heard.some((bytes) => bytes.includes(Buffer.from(run.spec.seed)))).toBe(true)
-  })
-
   it('keeps the adapter, the factor of each site beside its frozen one', async () => {
     const bytes = Buffer.from(await stage.client.download(run.adapter!.url))
     const header = JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())).toString('utf8'))
@@ -150,9 +115,3 @@ describe('a whole run over real processes', () => {
     expect(Object.values(tensors).length).toBe(space.kind === 'lora' ? 2 * space.sites.length : Number.NaN)
   })
 })
-
-function filesBelow(folder: string): Buffer[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => readFileSync(join(entry.parentPath, entry.name)))
-}

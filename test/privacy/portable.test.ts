@@ -1,8 +1,8 @@
 /** A data owner's browser, a Worker and this process must agree on what was spent: to the last bit, not nearly. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { hasBrowser, noBrowser } from '../pages/browser.ts'
+import { type Answers, bundle, inChromium, inNode, inWorkerd } from '../tooling/runtimes.ts'
 import { answers } from './portable-questions.ts'
-import { type Answers, bundle, inChromium, inNode, inWorkerd } from './runtimes.ts'
 
 const browserTest = `headless Chromium${noBrowser}`
 
@@ -10,7 +10,7 @@ describe('the accountant gives the same bits', () => {
   let code: string
   let reference: Answers
   beforeAll(async () => {
-    code = await bundle('./portable-questions.ts')
+    code = await bundle(new URL('./portable-questions.ts', import.meta.url))
     reference = inNode(code)
   })
 

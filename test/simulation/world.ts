@@ -128,7 +128,7 @@ export class World {
   async finish(): Promise<void> {
     this.objects.fault = null
     this.stagehand.mishap = null
-    for (let turn = 0; turn < 60 && (await this.#isAtWork()); turn++) {
+    for (let turn = 0; turn < 60 && (turn < 2 || (await this.#isAtWork())); turn++) {
       for (const dataset of DATASETS.keys()) await this.perform({ op: 'freeze', dataset, frozen: false })
       for (const run of RUNS.keys()) await this.perform({ op: 'resume', run })
       for (const worker of [...WORKERS.keys(), ...WORKERS.keys(), ...WORKERS.keys()])

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Client } from '../../test/rehearsal/client.ts'
-import { Hosts, PLACES, type StagedHost } from '../../test/rehearsal/host.ts'
-import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
-import { FakeWorker, setStage } from '../../test/rehearsal/worker.ts'
+import { Client } from '../rehearsal/client.ts'
+import { Hosts, PLACES, type StagedHost } from '../rehearsal/host.ts'
+import { manifestOf, SMALL_FILES, smallRequest } from '../rehearsal/request.ts'
+import { FakeWorker, setStage } from '../rehearsal/worker.ts'
 
 describe.each(PLACES)('on %s', (on) => {
   const hosts = new Hosts()

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Client } from '../../test/rehearsal/client.ts'
-import { Hosts, PLACES, type StagedHost } from '../../test/rehearsal/host.ts'
+import { Client } from '../rehearsal/client.ts'
+import { Hosts, PLACES, type StagedHost } from '../rehearsal/host.ts'
 
 const LIMIT = 20
 

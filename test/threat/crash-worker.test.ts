@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { auditRun } from '../../demo/audit.ts'
-import { type Process, SITES, Stage } from './harness.ts'
+import { type Process, SITES, Stage } from '../e2e/harness.ts'
 
 const KILLS = 10
 const ROUNDS = 120

@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest'
+import { verifyEd25519 } from '../../cli/audit/log.ts'
+import { openLogKey } from '../../coordinator/ledger/index.ts'
+import { StoreError } from '../../coordinator/objects/index.ts'
+import { StorageError } from '../../coordinator/storage/index.ts'
 import type { RunRequest } from '../../shared/api/index.ts'
-import type { RunRecord } from '../../shared/ledger/index.ts'
-import { auditLog } from '../../test/rehearsal/audit.ts'
-import { type Mishap, type Player, Theatre } from '../../test/rehearsal/theatre.ts'
-import { StoreError } from '../objects/index.ts'
-import { StorageError } from '../storage/index.ts'
+import { auditDataset, auditRun, type RunRecord } from '../../shared/ledger/index.ts'
+import { auditLog } from '../rehearsal/audit.ts'
+import { type Mishap, type Player, Theatre } from '../rehearsal/theatre.ts'
 
 const REQUEST = {
   stages: [
@@ -67,8 +69,8 @@ async function wholeRun(request: Partial<RunRequest>, mishap: Mishap | null, res
   return theatre
 }
 
-/** What must hold at the end of every row: one history, complete, each lease charged once in log and ledger alike. */
-function check(theatre: Theatre): void {
+/** What must hold at the end of every row: one history, complete, each lease charged once in log and ledger alike, every tree as signed. */
+async function check(theatre: Theatre): Promise<void> {
   const { records } = theatre.log()
   expect(records.at(-1)).toMatchObject({ type: 'end', outcome: 'completed' })
   verifyAnswers(records)
@@ -78,6 +80,12 @@ function check(theatre: Theatre): void {
     expect(theatre.dataset(id).describe()?.spent).toMatchObject({ epsilon: audited.odometer[id], charges: 3 })
   }
   expect(records.filter((record) => record.type === 'charge')).toHaveLength(6)
+  const source = { read: async (key: string) => theatre.objects.objects.get(key) ?? null }
+  const { publicKey } = await openLogKey('rehearsal', new Uint8Array(32))
+  const signed = { name: 'rehearsal', publicKey, verify: verifyEd25519 }
+  await auditRun(source, { run: theatre.runId, ...signed })
+  for (const dataset of ['north', 'south'])
+    expect(await auditDataset(source, { dataset, ...signed })).toMatchObject({ charges: 3, reserved: 0 })
 }
 
 /** Public work is in the log once each. */
@@ -96,7 +104,7 @@ describe.each([
 ])('every write of %s, lost or kept but reported lost', async (_, request) => {
   const reference = await wholeRun(request, null, false)
   const { writes } = reference.stagehand
-  check(reference)
+  await check(reference)
   const { stateHash } = auditLog(reference.log().records)
 
   it('has writes enough to be worth a table', () => expect(writes).toBeGreaterThan(40))
@@ -106,7 +114,7 @@ describe.each([
       it(`converges after each ${mode} write, ${restarts ? 'in a new process' : 'in the same process'}`, async () => {
         for (let at = 0; at < writes; at++) {
           const theatre = await wholeRun(request, { at, mode }, restarts)
-          check(theatre)
+          await check(theatre)
           expect(auditLog(theatre.log().records).stateHash, `write ${at}`).toBe(stateHash)
         }
       })

@@ -11,9 +11,9 @@ export type Answers = Record<string, string>
 const GLOBAL = 'portable'
 
 /** One script of the entry and everything it imports, for any engine: the same text is run everywhere. */
-export const bundle = async (entry: string): Promise<string> => {
+export const bundle = async (entry: URL): Promise<string> => {
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL(entry, import.meta.url))],
+    entryPoints: [fileURLToPath(entry)],
     bundle: true,
     write: false,
     format: 'iife',

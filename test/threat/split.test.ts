@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { verifyEd25519 } from '../../cli/audit/log.ts'
+import { makeWitness } from '../../cli/witness/witness.ts'
 import { openLogKey } from '../../coordinator/ledger/index.ts'
 import {
   consistencyProof,
@@ -15,8 +17,6 @@ import {
   witnessKey,
 } from '../../shared/ledger/index.ts'
 import { treeOf } from '../../shared/ledger/merkle.ts'
-import { verifyEd25519 } from '../audit/log.ts'
-import { makeWitness } from './witness.ts'
 
 const leaves = Array.from({ length: 20 }, (_, i) => leafHash(`record ${i}`))
 const forked = leaves.with(3, leafHash('another'))
