@@ -50,9 +50,9 @@ export async function composeRelease<Line>(input: ReleaseInput<Line>): Promise<n
   return total
 }
 
-/** Clipped grid integers of each unit in the batch: a function of the unit and of the public state alone. */
-async function contributions<Line>(
-  input: ReleaseInput<Line>,
+/** Clipped grid integers of each unit in the batch: a function of the unit and of the public state alone. Never leaves a site. */
+export async function contributions<Line>(
+  input: Omit<ReleaseInput<Line>, 'units' | 'random'>,
   batch: readonly (readonly Line[])[],
 ): Promise<Int32Array[]> {
   const lines = batch.flat()
@@ -78,7 +78,7 @@ interface Row {
 }
 
 async function lossRows<Line>(
-  { method, stage, round, state }: ReleaseInput<Line>,
+  { method, stage, round, state }: Omit<ReleaseInput<Line>, 'units' | 'random'>,
   oracle: LossOracle<Line>,
   lines: readonly Line[],
 ): Promise<(line: number) => Row> {

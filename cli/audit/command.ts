@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { gathered } from '../gathered.ts'
 
 /** The verbs of `sotto audit` and what each of them takes. */
@@ -33,6 +33,38 @@ Examples
   sotto audit dataset north --from .sotto/objects --key KEY
   sotto audit dataset north --from s3://sotto --key KEY --name sotto.example.org --json`
 
+const TILES_HELP = `
+Writes the log in the layout of c2sp.org/tlog-tiles: hashes of the tree in tiles of 256, records in bundles, and the signed checkpoint, for
+tools that know that form. The log is audited first.
+${PLACE}
+
+Examples
+  sotto audit tiles run-0123456789abcdef --from .sotto/objects --key KEY --output tiles`
+
+const CANARIES_HELP = `
+What the charges say that a run may have released, an attack on it can only stay below: here is the best one that is known, so that a
+worker which adds too little noise is seen. Lines of random words, in the form of the data, are put into a file by the toss of a coin
+each; after a run over the file all of them are scored by the releases in its log, and the guesses which were in refute every smaller
+epsilon (arXiv 2305.08846).
+
+The file is a dataset of its own, without a word of the real one: its run costs that one nothing, and its model is for nobody.
+
+  sotto audit canaries plant mail.jsonl --count 400 --output made-up.jsonl --secret canaries.json
+  sotto audit canaries score RUN --dataset made-up --from .sotto/objects --key KEY --model MODEL --secret canaries.json`
+
+const PLANT_HELP = `
+Examples
+  sotto audit canaries plant mail.jsonl --count 400 --output made-up.jsonl --secret canaries.json`
+
+const SCORE_HELP = `
+The number of guesses must be fixed before anything is seen: half of the canaries, unless --guesses says otherwise.
+
+Exit codes: 0 the guesses refute less than was charged, 1 they refute more, or the log does not hold, 2 the command line or a file was
+refused, 3 the place could not be read.
+
+Examples
+  sotto audit canaries score run-0123456789abcdef --dataset made-up --from .sotto/objects --key KEY --model model --secret canaries.json`
+
 const PROOF_HELP = `
 A proof that the log has the closing record of a round, in the form of c2sp.org/tlog-proof with the record as its extra line: it can be
 checked without the bucket, by --check or by any tool that knows the form.
@@ -55,6 +87,27 @@ export interface RunGiven extends LogGiven {
 }
 export interface DatasetGiven extends LogGiven {
   readonly from: string
+  readonly json: boolean
+}
+export interface TilesGiven extends LogGiven {
+  readonly from: string
+  readonly output: string
+  readonly json: boolean
+}
+export interface PlantGiven {
+  readonly count: number
+  readonly output: string
+  readonly secret: string
+  readonly withData: boolean
+  readonly json: boolean
+}
+export interface ScoreGiven extends LogGiven {
+  readonly from: string
+  readonly dataset: string
+  readonly model: string
+  readonly secret: string
+  readonly guesses?: number
+  readonly confidence: number
   readonly json: boolean
 }
 export interface ProofGiven extends LogGiven {
@@ -112,4 +165,68 @@ export const describeAudit = (noun: Command): void => {
       const { proofOf } = await import('./proof.ts')
       await proofOf(run, given)
     })
+  withLog(noun.command('tiles').description('the log as tiles, for other tools').argument('<run>', 'its id'))
+    .requiredOption('--from <place>', 'folder, or s3://bucket and a folder of it')
+    .requiredOption('--output <folder>', 'where they are written')
+    .option('--json', 'print JSON alone', false)
+    .addHelpText('after', TILES_HELP)
+    .action(async (run: string, given: TilesGiven) => {
+      const { tilesOf } = await import('./tiles.ts')
+      await tilesOf(run, given)
+    })
+  const canaries = noun
+    .command('canaries')
+    .description('a lower bound of what was released, by an attack, beside the upper one')
+    .addHelpText('after', CANARIES_HELP)
+  canaries
+    .command('plant')
+    .description('data of made-up lines, to run over as if they were real')
+    .argument('<file>', 'JSONL, as a worker reads it')
+    .option('--count <count>', 'canaries', wholeIn(2, 100_000), 400)
+    .requiredOption('--output <file>', 'the file to run over')
+    .requiredOption('--secret <file>', 'the canaries, and which of them are in it')
+    .option(
+      '--with-data',
+      'put them among the lines of the data, which hide them and change nothing that is promised',
+      false,
+    )
+    .option('--json', 'print JSON alone', false)
+    .addHelpText('after', PLANT_HELP)
+    .action(async (file: string, given: PlantGiven) => {
+      const { plant } = await import('./canaries.ts')
+      plant(file, given)
+    })
+  withLog(
+    canaries
+      .command('score')
+      .description('what the releases of a run say of them')
+      .argument('<run>', 'a run over them'),
+  )
+    .requiredOption('--from <place>', 'folder, or s3://bucket and a folder of it')
+    .requiredOption('--dataset <id>', 'as the file was registered')
+    .requiredOption('--model <folder>', 'the model that was trained')
+    .requiredOption('--secret <file>', 'what "plant" wrote')
+    .option('--guesses <guesses>', 'canaries that are guessed at', wholeIn(1, 100_000))
+    .option('--confidence <share>', 'of the lower bound', shareIn, 0.95)
+    .option('--json', 'print JSON alone', false)
+    .addHelpText('after', SCORE_HELP)
+    .action(async (run: string, given: ScoreGiven) => {
+      const { score } = await import('./canaries.ts')
+      await score(run, given)
+    })
+}
+
+const wholeIn =
+  (least: number, most: number) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (!/^\d+$/.test(text) || value < least || value > most)
+      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`)
+    return value
+  }
+
+const shareIn = (text: string): number => {
+  const value = Number(text)
+  if (text.trim() === '' || !(value > 0.5 && value < 1)) throw new InvalidArgumentError('It must be between 0.5 and 1.')
+  return value
 }

@@ -51,6 +51,7 @@ export { clipUnit, drawNoise, noiseScale, normOf } from './mechanism.ts'
 export { type Budget, fitsSchedule, RdpMeter, spend } from './meter.ts'
 export { roundedNormals } from './normal.ts'
 export { ODOMETER_ORDERS, odometer } from './odometer.ts'
+export { chanceOfGuesses, type OneRun, oneRunLowerBound } from './onerun.ts'
 export { parallelComposition, spendOfUser } from './parallel.ts'
 export {
   type BoundsOptions,

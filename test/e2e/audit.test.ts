@@ -134,6 +134,20 @@ describe('sotto audit over a run of real processes', () => {
     expect(audit(copy).err).toContain('truncated')
   })
 
+  it('writes the log as tiles that other tools read', () => {
+    const output = join(stage.folder, 'tiles')
+    const told = sotto(['audit', 'tiles', run.id, '--from', objects, '--key', key, '--output', output, '--json'])
+    expect({ status: told.status, err: told.err }).toEqual({ status: 0, err: '' })
+    const { size } = run.head
+    expect(JSON.parse(told.out)).toMatchObject({ size, tiles: 1, bundles: 1 })
+    const tile = readFileSync(join(output, `tile/0/000.p/${size}`))
+    const leaves = Array.from({ length: size }, (_, i) => new Uint8Array(tile.subarray(32 * i, 32 * (i + 1))))
+    const root = toBase64(rootOf(leaves.reduce(appendLeaf, EMPTY_TREE)))
+    expect(readFileSync(join(output, 'checkpoint'), 'utf8').split('\n').slice(1, 3)).toEqual([String(size), root])
+    const bundle = readFileSync(join(output, `tile/entries/000.p/${size}`))
+    expect(bundle.subarray(2, 2 + bundle.readUInt16BE(0)).toString()).toBe(recordsIn(objects, run.id)[0])
+  })
+
   it('proves a round to those who have the proof alone', () => {
     const file = join(stage.folder, 'round.tlog-proof')
     const log = ['--key', key]
