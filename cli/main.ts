@@ -15,6 +15,26 @@ const NOUNS: Readonly<Record<string, { summary: string; load: () => Promise<(nou
     summary: 'what a data owner does with a dataset before anybody else sees it',
     load: async () => (await import('./dataset/command.ts')).describeDataset,
   },
+  login: {
+    summary: 'keeps which coordinator to speak to, and as whom',
+    load: async () => (await import('./login/command.ts')).describeLogin,
+  },
+  worker: {
+    summary: 'evaluates the data beside it, and who may do so',
+    load: async () => (await import('./worker/command.ts')).describeWorker,
+  },
+  run: {
+    summary: 'plans, starts, watches and steers fine-tuning',
+    load: async () => (await import('./run/command.ts')).describeRun,
+  },
+  adapter: {
+    summary: 'what a run has trained',
+    load: async () => (await import('./adapter/command.ts')).describeAdapter,
+  },
+  token: {
+    summary: 'who may ask a coordinator, and for what',
+    load: async () => (await import('./token/command.ts')).describeToken,
+  },
   model: {
     summary: 'what can be trained in an ONNX model',
     load: async () => (await import('./model/command.ts')).describeModel,
@@ -26,7 +46,8 @@ const NOUNS: Readonly<Record<string, { summary: string; load: () => Promise<(nou
 }
 
 const CLOSING = `
-Exit codes: 0 done, 1 failed, 2 the command line or a file was refused, 3 a place could not be read, 130 interrupted.`
+Exit codes: 0 done, 1 failed, 2 the command line or a file was refused, 3 a place could not be read or a coordinator not be reached,
+4 what was waited for did not come in its time, 5 a run ended otherwise than completed, 130 interrupted.`
 
 const build = async (args: readonly string[]) => {
   const program = new Command('sotto')

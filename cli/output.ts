@@ -39,6 +39,13 @@ export const roundedDown: (value: number) => string = rounded('floor')
 /** A small probability as people write it: `1e-5`, `2.5e-7`, `0.01`. */
 export const chance = (value: number): string => (value < 1e-2 ? value.toExponential() : String(value))
 
+/** Rows of a list, each column as wide as its widest entry. */
+export const columns = (rows: readonly (readonly string[])[]): string => {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
+  const lineOf = (row: readonly string[]) => row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ')
+  return rows.map((row) => `${lineOf(row).trimEnd()}\n`).join('')
+}
+
 /**
  * Lines of text in columns; the first two columns are as wide as their widest entry.
  * @param rows [name, value, meaning] each

@@ -1,4 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { asking, type ConnectionGiven } from '../connection/index.ts'
+import type { AddGiven } from './remote.ts'
 
 /** The verbs of `sotto dataset` and what each of them takes. */
 
@@ -48,4 +50,57 @@ export const describeDataset = (noun: Command): void => {
       const { runCount } = await import('./count.ts')
       await runCount(file, given)
     })
+  asking(
+    noun
+      .command('add')
+      .description('register a dataset with its lifetime budget')
+      .argument('<dataset>', 'its id')
+      .requiredOption(
+        '--units <units>',
+        'how many there are, or as "count" says',
+        numberIn(0, 1e12, 'a whole number above 0'),
+      )
+      .addOption(
+        new Option('--unit <unit>', 'what neighbouring datasets differ in')
+          .choices(['record', 'user'])
+          .default('record'),
+      )
+      .requiredOption('--epsilon <epsilon>', 'of the lifetime budget', numberIn(0, 1000, 'above 0, at most 1000'))
+      .option('--delta <delta>', 'of the lifetime budget', numberIn(0, 0.01, 'above 0, at most 0.01'), 1e-5)
+      .option(
+        '--count-noise <deviation>',
+        'where the units were counted: what "count" says',
+        numberIn(0, 1e6, 'above 0'),
+      ),
+    '  sotto dataset add north --units 1100 --epsilon 8',
+  ).action(async (id: string, given: AddGiven) => {
+    const { addDataset } = await import('./remote.ts')
+    await addDataset(id, given)
+  })
+  asking(
+    noun.command('list').description('datasets, and what was spent of their budgets'),
+    '  sotto dataset list --json | jq .data[].id',
+  ).action(async (given: ConnectionGiven) => {
+    const { listDatasets } = await import('./remote.ts')
+    await listDatasets(given)
+  })
+  asking(
+    noun.command('show').description('one dataset').argument('<dataset>', 'its id'),
+    '  sotto dataset show north',
+  ).action(async (id: string, given: ConnectionGiven) => {
+    const { showDataset } = await import('./remote.ts')
+    await showDataset(id, given)
+  })
+  for (const [verb, frozen, what] of [
+    ['freeze', true, 'charge it for nothing more, from now on, whoever asks'],
+    ['unfreeze', false, 'let runs charge it again'],
+  ] as const) {
+    asking(
+      noun.command(verb).description(what).argument('<dataset>', 'its id'),
+      `  sotto dataset ${verb} north`,
+    ).action(async (id: string, given: ConnectionGiven) => {
+      const { freezeDataset } = await import('./remote.ts')
+      await freezeDataset(id, frozen, given)
+    })
+  }
 }

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { asking, type ConnectionGiven } from '../connection/index.ts'
 import type { PruneOptions } from './prune.ts'
 
 /** Of `SCORES`, `Order` and `Scope`; the engine is loaded when a command runs, not to show its help. */
@@ -164,4 +165,14 @@ const addPrune = (noun: Command) =>
 export const describeModel = (noun: Command): void => {
   addCheck(noun)
   addPrune(noun)
+  asking(
+    noun
+      .command('push')
+      .description('register a model, and upload what the store does not have of it')
+      .argument('<dir>', 'folder of the model'),
+    '  sotto model push path/to/model',
+  ).action(async (dir: string, given: ConnectionGiven) => {
+    const { runPush } = await import('./push.ts')
+    await runPush(dir, given)
+  })
 }
