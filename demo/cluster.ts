@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort, Processes } from '../cli/dev/processes.ts'
 import { type Client, connect } from './client.ts'
 import { type CoordinatorKind, coordinatorOf, type Program } from './coordinator.ts'
 import type { DemoFolder } from './folder.ts'
-import { freePort, Processes } from './processes.ts'
 
 const READY_AFTER_MS = 30_000
 const RESTART_AFTER_MS = 500

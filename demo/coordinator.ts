@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { freePort } from '../cli/dev/processes.ts'
 import type { DemoFolder } from './folder.ts'
-import { freePort } from './processes.ts'
 
 /** Where the demo's coordinator runs: one Node process, or the Worker of `wrangler.toml` in workerd. */
 export const COORDINATORS = ['node', 'workers'] as const

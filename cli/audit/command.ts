@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { gathered } from '../gathered.ts'
+import { wholeIn } from '../whole.ts'
 
 /** The verbs of `sotto audit` and what each of them takes. */
 
@@ -215,15 +216,6 @@ export const describeAudit = (noun: Command): void => {
       await score(run, given)
     })
 }
-
-const wholeIn =
-  (least: number, most: number) =>
-  (text: string): number => {
-    const value = Number(text)
-    if (!/^\d+$/.test(text) || value < least || value > most)
-      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`)
-    return value
-  }
 
 const shareIn = (text: string): number => {
   const value = Number(text)

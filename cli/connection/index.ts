@@ -5,7 +5,7 @@ import { jsonLine, writeResult } from '../output.ts'
 import { readSaved } from './saved.ts'
 
 export { all } from './pages.ts'
-export { forget, save, savedFile } from './saved.ts'
+export { DEV_LOGIN, forget, save, savedFile } from './saved.ts'
 
 export interface ConnectionGiven {
   readonly coordinator?: string
@@ -13,7 +13,8 @@ export interface ConnectionGiven {
 }
 
 const CONNECTION_HELP = `
-Speaks to the coordinator that "sotto login" was told of, or that SOTTO_COORDINATOR and SOTTO_TOKEN name.
+Speaks to the coordinator that SOTTO_COORDINATOR and SOTTO_TOKEN name, or that "sotto dev" runs in this folder, or that "sotto login" was
+told of.
 
 With --json, standard output is one line: {"data": ...}, or {"error": {"code", "message"}}.
 

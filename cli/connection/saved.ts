@@ -12,9 +12,15 @@ export type Saved = z.infer<typeof savedSchema>
 export const savedFile = (env: NodeJS.ProcessEnv = process.env): string =>
   join(env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'sotto', 'login.json')
 
-/** What was saved, or null. @throws InputError where the file says something else */
+/** Where `sotto dev` says which coordinator it runs, while it runs, in the folder that it was started in. */
+export const DEV_LOGIN = '.sotto/dev-login.json'
+
+/** What was saved, that of a running `sotto dev` of this folder first; or null. @throws InputError where a file says something else */
 export function readSaved(env: NodeJS.ProcessEnv = process.env): Saved | null {
-  const file = savedFile(env)
+  return readLogin(DEV_LOGIN) ?? readLogin(savedFile(env))
+}
+
+function readLogin(file: string): Saved | null {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
@@ -44,7 +50,7 @@ export function save(saved: Saved, env: NodeJS.ProcessEnv = process.env): string
 
 /** @returns whether there was anything */
 export function forget(env: NodeJS.ProcessEnv = process.env): boolean {
-  const known = readSaved(env) !== null
+  const known = readLogin(savedFile(env)) !== null
   rmSync(savedFile(env), { force: true })
   return known
 }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { freePort } from '../../demo/processes.ts'
+import { freePort } from '../../cli/dev/processes.ts'
 import type { RunSpec } from '../../shared/api/index.ts'
 import {
   advance,

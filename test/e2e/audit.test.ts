@@ -3,8 +3,8 @@ import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { verifyEd25519 } from '../../cli/audit/log.ts'
+import { freePort } from '../../cli/dev/processes.ts'
 import { openLogKey } from '../../coordinator/ledger/index.ts'
-import { freePort } from '../../demo/processes.ts'
 import type { Run } from '../../shared/api/index.ts'
 import {
   consistencyProof,

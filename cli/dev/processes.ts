@@ -3,10 +3,10 @@ import { createWriteStream } from 'node:fs'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const STOP_AFTER_MS = 5_000
 
-/** The demo's children: real processes of the product, each with a log file. */
+/** Children of a command: real processes of the product, each with a log file. */
 export class Processes {
   readonly #children: ChildProcess[] = []
   #stopping = false
@@ -22,7 +22,7 @@ export class Processes {
       cwd: ROOT,
       env: { ...process.env, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
-      // A terminal sends Ctrl-C to the whole group; the demo stops its children itself, in order.
+      // A terminal sends Ctrl-C to the whole group; the parent stops its children itself, in order.
       detached: true,
     })
     child.stdout?.pipe(log)
@@ -40,7 +40,7 @@ export class Processes {
     for (const child of this.#children.toReversed()) await stopOne(child)
   }
 
-  /** For the last resort: when the demo itself dies. */
+  /** For the last resort: when the parent itself dies. */
   kill(): void {
     for (const child of this.#children) child.kill('SIGKILL')
   }
