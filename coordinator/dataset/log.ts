@@ -1,12 +1,5 @@
 import { type DatasetEntry, datasetLog, EMPTY_LOG, hashHex, type LogHead } from '../../shared/ledger/index.ts'
-import {
-  BucketLog,
-  type BucketParts,
-  type LogFault,
-  LogFaultError,
-  PUBLISH_EVERY_MS,
-  type StoredSegment,
-} from '../ledger/index.ts'
+import { BucketLog, type BucketParts, type LogFault, LogFaultError, type StoredSegment } from '../ledger/index.ts'
 import { serialQueue } from '../storage/index.ts'
 import type { DatasetQueries } from './queries.ts'
 
@@ -18,6 +11,8 @@ interface LogParts extends BucketParts {
   readonly onFault: (error: unknown) => void
 }
 
+/** Charges that a reservation covers wait so long for others, that they be one object. */
+const COVERED_EVERY_MS = 10_000
 /** Most records of one object. */
 const SEGMENT_RECORDS = 10_000
 
@@ -70,9 +65,9 @@ export class DatasetLog {
     this.#requireSound()
   }
 
-  /** Lets what is written go into the bucket, about once a second, with nobody waiting. */
+  /** Lets what is written go into the bucket, every ten seconds or so, with nobody waiting. */
   commitSoon(): void {
-    if (this.#parts.now() - this.#flushed < PUBLISH_EVERY_MS) return
+    if (this.#parts.now() - this.#flushed < COVERED_EVERY_MS) return
     this.#flushed = this.#parts.now()
     void this.#serial(() => this.#flush(false)).catch(this.#parts.onFault)
   }

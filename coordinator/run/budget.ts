@@ -17,13 +17,13 @@ export function termsOf({ budget, stages, quorum, model }: RunSpec): RunTerms {
 }
 
 /**
- * Reserves at every dataset all that a run may ever charge, before its first round. What is reserved already stays so, so that a
+ * Reserves at every dataset, at once, all that a run may ever charge, before its first round. What is reserved already stays so, so that a
  * crash in between costs nothing; where one refuses, the run ends and returns what the others gave.
  */
 export async function reserveRun(view: RunView, datasets: DatasetLedger): Promise<Refusal | null> {
   const reservation = { run: view.id, events: envelopeOf(view.spec), terms: termsOf(view.spec) }
-  for (const { id } of view.spec.datasets) {
-    const answer = await datasets.reserve(id, reservation)
+  const asked = view.spec.datasets.map(async ({ id }) => ({ id, answer: await datasets.reserve(id, reservation) }))
+  for (const { id, answer } of await Promise.all(asked)) {
     if (answer.outcome === 'frozen') return ofFrozen(id)
     if (answer.outcome === 'policy')
       return { reason: `the owner of dataset ${id} does not allow the run: ${answer.limit}` }

@@ -374,7 +374,8 @@ export class Run {
   async #release(memory: Memory, { id, accounts }: RunView): Promise<void> {
     memory.trainer.forget()
     if (memory.isReleased) return
-    for (const [dataset, { history }] of accounts) await this.#ports.datasets.release(dataset, id, history)
+    const { datasets } = this.#ports
+    await Promise.all([...accounts].map(([dataset, { history }]) => datasets.release(dataset, id, history)))
     memory.isReleased = true
   }
 

@@ -36,7 +36,7 @@ async function engines(): Promise<{ node: number; workerd: number; chromium: num
   return { node, workerd, chromium, same: hashes.size === 1 }
 }
 
-/** What a run's logs take in the bucket: its own, and that of one dataset, which a run of one round a second writes to each second. */
+/** What a run's logs take in the bucket: its own, and that of one dataset, which takes a charge a round. */
 async function storage(): Promise<{ bytesPerRound: number; bytesPerCharge: number; objectsPerRound: number }> {
   const rounds = 200
   const theatre = new Theatre({ checkpointEvery: 1e9 })

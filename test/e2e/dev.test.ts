@@ -77,24 +77,27 @@ describe('sotto dev', () => {
     expect(JSON.parse(out).data).toMatchObject({ state: 'completed', rounds: 5 })
   })
 
-  it.skipIf(!existsSync('/proc/self/cmdline'))('starts a worker again that was killed, and goes on where it was after a stop', async () => {
-    const before = pidOf('north')
-    process.kill(before, 'SIGKILL')
-    await waitUntil('another worker', () => {
-      try {
-        return pidOf('north') !== before
-      } catch {
-        return false
-      }
-    })
-    expect(sotto('run', 'create', '-f', runFile(3), '--wait', '--timeout', '100').status).toBe(0)
-    expect(await stopped()).toBe(0)
-    expect(existsSync(join(folder, '.sotto/dev-login.json'))).toBe(false)
-    expect(sotto('run', 'list')).toMatchObject({ status: 2, err: expect.stringContaining('sotto login') })
-    await start()
-    expect(JSON.parse(sotto('run', 'list', '--json').out).data).toHaveLength(2)
-    expect(await stopped()).toBe(0)
-  })
+  it.skipIf(!existsSync('/proc/self/cmdline'))(
+    'starts a worker again that was killed, and goes on where it was after a stop',
+    async () => {
+      const before = pidOf('north')
+      process.kill(before, 'SIGKILL')
+      await waitUntil('another worker', () => {
+        try {
+          return pidOf('north') !== before
+        } catch {
+          return false
+        }
+      })
+      expect(sotto('run', 'create', '-f', runFile(3), '--wait', '--timeout', '100').status).toBe(0)
+      expect(await stopped()).toBe(0)
+      expect(existsSync(join(folder, '.sotto/dev-login.json'))).toBe(false)
+      expect(sotto('run', 'list')).toMatchObject({ status: 2, err: expect.stringContaining('sotto login') })
+      await start()
+      expect(JSON.parse(sotto('run', 'list', '--json').out).data).toHaveLength(2)
+      expect(await stopped()).toBe(0)
+    },
+  )
 
   it('starts a project of its own, has its data written, and says what is wrong with it', async () => {
     const data = JSON.stringify(
