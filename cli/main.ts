@@ -43,6 +43,13 @@ const NOUNS: Readonly<Record<string, { summary: string; load: () => Promise<(nou
     summary: 'what can be trained in an ONNX model',
     load: async () => (await import('./model/command.ts')).describeModel,
   },
+  completion: {
+    summary: 'a script that completes command lines in a shell',
+    load: async () => {
+      const { describeCompletion } = await import('./completion/command.ts')
+      return (noun) => describeCompletion(noun, () => build(Object.keys(NOUNS)))
+    },
+  },
   witness: {
     summary: 'watches that the logs of coordinators only ever grow',
     load: async () => (await import('./witness/command.ts')).describeWitness,
@@ -53,7 +60,7 @@ const CLOSING = `
 Exit codes: 0 done, 1 failed, 2 the command line or a file was refused, 3 a place could not be read or a coordinator not be reached,
 4 what was waited for did not come in its time, 5 a run ended otherwise than completed, 130 interrupted.`
 
-const build = async (args: readonly string[]) => {
+const build = async (args: readonly string[]): Promise<Command> => {
   const program = new Command('sotto')
     .description('Private fine-tuning for language models.')
     .exitOverride()
