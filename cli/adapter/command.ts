@@ -1,15 +1,42 @@
-import { createHash } from 'node:crypto'
 import type { Command } from 'commander'
 import { asking, type ConnectionGiven, withCoordinator } from '../connection/index.ts'
-import { RunError, UnreachableError } from '../failure.ts'
 import { writeResult } from '../output.ts'
+import { adapterOf } from './fetched.ts'
 
 interface PullGiven extends ConnectionGiven {
   readonly output?: string
 }
 
+export interface ExportGiven extends PullGiven {
+  readonly adapter?: string
+  readonly config: string
+  readonly base?: string
+  readonly output: string
+}
+
+const EXPORT_HELP = `
+
+PEFT's form: adapter_model.safetensors and adapter_config.json, whose base is the model of "transformers" that the ONNX model was exported
+from; and a model card with what was spent. The adapter is that of a run, or a file that "pull" wrote. Kinds of models that are known: bert,
+roberta, distilbert, gpt2, opt, llama, mistral, qwen2, qwen3.`
+
 /** Adds the verbs of `sotto adapter`. */
 export const describeAdapter = (noun: Command): void => {
+  asking(
+    noun
+      .command('export')
+      .description('the adapter in the form of PEFT, for other tools')
+      .argument('[run]', 'its id')
+      .option('--adapter <file>', 'in the place of a run: a file that "pull" wrote')
+      .requiredOption('--config <file>', 'config.json of the model')
+      .option('--base <name>', 'what the base model is called; left out: what its config says')
+      .requiredOption('--output <folder>', 'where the files are written'),
+    '  sotto adapter export run-0123456789abcdef --config model/config.json --base bert-base-uncased --output peft',
+    EXPORT_HELP,
+  ).action(async (id: string | undefined, given: ExportGiven) => {
+    const { exportAdapter } = await import('./export.ts')
+    await exportAdapter(id, given)
+  })
   asking(
     noun
       .command('pull')
@@ -21,17 +48,10 @@ export const describeAdapter = (noun: Command): void => {
 }
 
 async function pull(id: string, given: PullGiven): Promise<void> {
-  await withCoordinator(given, async ({ api, answer, tell, url, signal }) => {
-    const { adapter, state } = await answer(api.v1.runs[':id'].$get({ param: { id } }))
-    if (!adapter) throw new RunError(`run ${id} has no adapter: it is ${state}`)
-    const response = await fetch(new URL(adapter.url, url), { signal })
-    if (!response.ok) throw new UnreachableError(`the store answered ${response.status}`)
-    const bytes = new Uint8Array(await response.arrayBuffer())
-    const sha256 = createHash('sha256').update(bytes).digest('hex')
-    if (sha256 !== adapter.sha256)
-      throw new RunError(`what the store has is not the adapter of ${id}: it has another hash`)
+  await withCoordinator(given, async (session) => {
+    const { bytes, sha256 } = await adapterOf(id, session)
     const file = given.output ?? `${id}.safetensors`
     writeResult(bytes, file)
-    tell({ file, sha256, bytes: bytes.length }, `${bytes.length} bytes, SHA-256 ${sha256}, are in ${file}.\n`)
+    session.tell({ file, sha256, bytes: bytes.length }, `${bytes.length} bytes, SHA-256 ${sha256}, are in ${file}.\n`)
   })
 }

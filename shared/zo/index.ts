@@ -50,6 +50,7 @@ export {
   replay,
   replayStart,
 } from './replay.ts'
+export { safetensors, type Tensor } from './safetensors.ts'
 export {
   dimensionOfStage,
   type MadeMask,

@@ -115,6 +115,70 @@ describe('the command line over a real coordinator', () => {
     expect(pulled.sha256).toBe(run.adapter.sha256)
     expect(createHash('sha256').update(readFileSync(file)).digest('hex')).toBe(pulled.sha256)
     expect((await sotto(['dataset', 'list'])).out).toContain('open')
+
+    const peft = join(stage.folder, 'peft')
+    const config = join(MODEL, 'config.json')
+    const exported = await told([
+      'adapter',
+      'export',
+      id,
+      '--config',
+      config,
+      '--base',
+      'spam-encoder',
+      '--output',
+      peft,
+    ])
+    expect(exported).toMatchObject({ output: peft, modules: ['cls.predictions.transform.dense'] })
+    const made = JSON.parse(readFileSync(join(peft, 'adapter_config.json'), 'utf8'))
+    expect(made).toMatchObject({ peft_type: 'LORA', base_model_name_or_path: 'spam-encoder', r: exported.rank })
+    const card = readFileSync(join(peft, 'README.md'), 'utf8')
+    expect(card).toContain(`| north | 60 records | ${run.spent[0].epsilon.toPrecision(3).slice(0, 4)}`)
+    for (const fact of [run.specHash, run.stateHash, run.adapter.sha256, run.head.hash, 'base_model: "spam-encoder"'])
+      expect(card).toContain(fact)
+    const again = join(stage.folder, 'again')
+    const asked = [
+      'adapter',
+      'export',
+      '--adapter',
+      file,
+      '--config',
+      config,
+      '--base',
+      'spam-encoder',
+      '--output',
+      again,
+    ]
+    expect((await sotto(asked)).out).toMatch(/1 modules of rank \d+ are in/)
+    expect(readFileSync(join(again, 'adapter_model.safetensors'))).toEqual(
+      readFileSync(join(peft, 'adapter_model.safetensors')),
+    )
+    for (const [change, said] of [
+      [{ '--adapter': config }, 'no safetensors file'],
+      [{ '--config': file }, 'no config of a model'],
+      [{ '--base': '' }, 'name the base model'],
+      [{ '--adapter': join(stage.folder, 'nowhere') }, 'ENOENT'],
+    ] as const) {
+      const usual: Record<string, string> = { '--adapter': file, '--config': config, '--base': 'x', '--output': again }
+      const refused = await sotto(['adapter', 'export', ...Object.entries({ ...usual, ...change }).flat()])
+      expect([refused.status, refused.err]).toEqual([2, expect.stringContaining(said)])
+    }
+    const odd = join(stage.folder, 'odd.json')
+    writeFileSync(odd, JSON.stringify({ model_type: 'mamba' }))
+    const unknown = await sotto([
+      'adapter',
+      'export',
+      '--adapter',
+      file,
+      '--config',
+      odd,
+      '--base',
+      'x',
+      '--output',
+      again,
+    ])
+    expect([unknown.status, unknown.err]).toEqual([2, expect.stringContaining('known are bert')])
+    expect((await sotto(['adapter', 'export', '--config', config, '--output', again])).status).toBe(2)
   })
 
   it('steers a run, and says by its exit code how waiting ended', async () => {
@@ -194,7 +258,7 @@ describe('the command line over a real coordinator', () => {
       worker: ['create', 'list', 'revoke'],
       token: ['create', 'list', 'revoke'],
       model: ['check', 'prune', 'push'],
-      adapter: ['pull'],
+      adapter: ['pull', 'export'],
     }
     for (const [noun, verbs] of Object.entries(nouns))
       for (const verb of verbs)
