@@ -199,7 +199,7 @@ async function prepare(options: WorkerOptions, desk: Desk, lease: Lease): Promis
     site.pinSpec(run.id, run.specHash)
   }
   await catchUp(run, lease, { dataset: dataset.id, coordinator, log: desk.log })
-  if (lease.kind === 'round') await requireCosigned(run, lease.note, { witnesses: policy.witnesses ?? [] })
+  if (lease.kind === 'round') await requireCosigned(run, lease, { witnesses: policy.witnesses ?? [] })
   if (lease.kind === 'round') {
     const released = site.outbox.released(run.id)
     checkCharge(lease, run.spec, { dataset: dataset.id, charges: run.charges, released })

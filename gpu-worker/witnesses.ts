@@ -1,3 +1,4 @@
+import type { Lease } from '../shared/api/index.ts'
 import { askWitness, type PostText, type Witness, WitnessError } from '../shared/ledger/index.ts'
 import { WorkerError } from './error.ts'
 import { type FollowedRun, verifyEd25519 } from './run-log.ts'
@@ -13,12 +14,12 @@ export const postText: PostText = async (url, body) => {
 /**
  * Before the data is read: every witness that this site trusts has seen the log that the lease rests on, and no other log of the run;
  * and they are as many as the run wants.
- * @param note the signed checkpoint of the lease, at the head of the followed log
+ * @param lease whose signed checkpoint is asked about; the followed log may have grown beyond it
  * @throws WorkerError `policy_refused`, `log_forked`, `unreachable`
  */
 export async function requireCosigned(
   run: FollowedRun,
-  note: string,
+  { note, head }: Pick<Lease, 'note' | 'head'>,
   { witnesses, post = postText }: { witnesses: readonly Witness[]; post?: PostText },
 ): Promise<void> {
   const { cosignatures = 0 } = run.spec
@@ -29,9 +30,10 @@ export async function requireCosigned(
       `run ${run.id} wants its log cosigned by ${cosignatures} witnesses, and ${known} named by --witness`,
     )
   }
+  const leaves = run.leaves.slice(0, head.size)
   for (const witness of witnesses) {
     try {
-      await askWitness(witness, { note, leaves: run.leaves }, { post, verify: verifyEd25519 })
+      await askWitness(witness, { note, leaves }, { post, verify: verifyEd25519 })
     } catch (error) {
       if (!(error instanceof WitnessError)) throw error
       throw new WorkerError(error.code === 'unreachable' ? 'unreachable' : 'log_forked', error.message, error)

@@ -27,6 +27,11 @@ export interface DatasetPorts {
   readonly now: () => number
   /** A fault of work that nobody waits for. */
   readonly onFault: (error: unknown) => void
+  /**
+   * Resolves when what the database has outlives power loss, where a commit alone does not see to that: the bucket must never have
+   * what a database may come to forget.
+   */
+  readonly synced?: () => Promise<void>
 }
 
 /** What a run's lease costs a dataset. The id is the lease's, so that a repeat after a crash is known as one. */
@@ -60,10 +65,10 @@ export class DatasetActor {
   readonly #log: DatasetLog
   readonly #now: () => number
 
-  private constructor(database: Database, { objects, logKey: key, now, onFault }: DatasetPorts) {
+  private constructor(database: Database, { objects, logKey: key, now, onFault, synced }: DatasetPorts) {
     this.#database = database
     this.#queries = datasetQueries(database)
-    this.#log = new DatasetLog({ queries: this.#queries, objects, key, now, onFault })
+    this.#log = new DatasetLog({ queries: this.#queries, objects, key, now, onFault, synced })
     this.#now = now
   }
 

@@ -21,10 +21,10 @@ let actor: DatasetActor
 let now: number
 let faults: unknown[]
 
-async function open(over = storage): Promise<DatasetActor> {
+async function open(over = storage, synced = async () => {}): Promise<DatasetActor> {
   const logKey = await openLogKey('rehearsal', SEED)
   const onFault = (error: unknown) => void faults.push(error)
-  return await DatasetActor.open({ storage: over, objects, logKey, now: () => now, onFault })
+  return await DatasetActor.open({ storage: over, objects, logKey, now: () => now, onFault, synced })
 }
 
 beforeEach(async () => {
@@ -146,6 +146,26 @@ describe('the log of a dataset', () => {
     await actor.release('r1', [{ event, count: 6 }])
     expect(types().slice(-2)).toEqual(['charge', 'release'])
     expect((await read()).counts).toMatchObject({ charges: 6, reserved: 0, unsigned: 0 })
+  })
+
+  it('puts nothing into the bucket that the database could come to forget', async () => {
+    const order: string[] = []
+    const { create } = objects
+    objects.create = async (key, bytes) => {
+      order.push(key.includes('/log/') ? 'created' : 'other')
+      return await create.call(objects, key, bytes)
+    }
+    actor = await open(storage, async () => {
+      const { staged } = storage.sql.exec('SELECT count(*) AS staged FROM segment WHERE stored = 0').one()
+      order.push(`synced with ${staged} staged`)
+    })
+    // The first question compares what is there.
+    await actor.reserve({ run: '', events: [], terms }, { dryRun: true })
+    order.length = 0
+    await reserve('r1', [{ event, count: 2 }])
+    await charge('r1', 0)
+    await actor.release('r1', [{ event, count: 1 }])
+    expect(order).toEqual(['synced with 1 staged', 'created', 'synced with 1 staged', 'created'])
   })
 
   it('goes on after a restart, with what was written and not stored', async () => {

@@ -9,6 +9,8 @@ interface LogParts extends BucketParts {
   readonly now: () => number
   /** A fault of work that nobody waits for. */
   readonly onFault: (error: unknown) => void
+  /** Resolves when what the database has outlives power loss. */
+  readonly synced: (() => Promise<void>) | undefined
 }
 
 /** Charges that a reservation covers wait so long for others, that they be one object. */
@@ -122,6 +124,7 @@ export class DatasetLog {
     this.#flushed = this.#parts.now()
     try {
       for (let staged = this.#stage(known.head.size); staged; staged = this.#stage(known.head.size)) {
+        await this.#parts.synced?.()
         const fault = await known.bucket.commit(staged)
         if (fault) {
           this.fail(fault)

@@ -81,6 +81,7 @@ export async function openActors(around: Surroundings): Promise<ActorHost> {
       logKey: around.logKey,
       now: around.now,
       onFault: (error) => around.log({ event: 'fault', dataset: id, code: faultCode(error) }),
+      synced: () => storage.synced(),
     }).then((actor) => synced(actor, storage))
   })
   const ledger: DatasetLedger = {
