@@ -33,7 +33,7 @@ const PATIENCE = 10
 /** The coordinator and the token that a command uses. @throws InputError where there are none */
 function addressOf({ coordinator }: Pick<ConnectionGiven, 'coordinator'>): { url: string; token: string } {
   const saved = readSaved()
-  const url = coordinator ?? process.env.SOTTO_COORDINATOR ?? saved?.url
+  const url = (coordinator ?? process.env.SOTTO_COORDINATOR ?? saved?.url)?.replace(/\/$/, '')
   if (url === undefined)
     throw new InputError('no coordinator: sotto login URL, or set SOTTO_COORDINATOR and SOTTO_TOKEN')
   if (!/^https?:\/\//.test(url) || !URL.canParse(url)) throw new InputError(`${url} is no address of a coordinator`)

@@ -17,7 +17,14 @@ export const DEV_LOGIN = '.sotto/dev-login.json'
 
 /** What was saved, that of a running `sotto dev` of this folder first; or null. @throws InputError where a file says something else */
 export function readSaved(env: NodeJS.ProcessEnv = process.env): Saved | null {
-  return readLogin(DEV_LOGIN) ?? readLogin(savedFile(env))
+  return ofThisMachine(readLogin(DEV_LOGIN)) ?? readLogin(savedFile(env))
+}
+
+/** A folder that came from elsewhere may not send anybody's files elsewhere. @throws InputError */
+function ofThisMachine(saved: Saved | null): Saved | null {
+  if (saved && !/^http:\/\/127\.0\.0\.1:\d+$/.test(saved.url))
+    throw new InputError(`${DEV_LOGIN} names a coordinator that is not of this machine: remove it`)
+  return saved
 }
 
 function readLogin(file: string): Saved | null {

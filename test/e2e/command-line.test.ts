@@ -19,8 +19,14 @@ describe('the command line over a real coordinator', () => {
   let runFile: string
   let data: string
 
-  const sotto = async (args: string[], more: { env?: NodeJS.ProcessEnv; input?: string } = {}): Promise<Ended> => {
-    const child = spawn(process.execPath, [join(ROOT, 'cli/sotto.mjs'), ...args], { env: { ...env, ...more.env } })
+  const sotto = async (
+    args: string[],
+    more: { env?: NodeJS.ProcessEnv; input?: string; cwd?: string } = {},
+  ): Promise<Ended> => {
+    const child = spawn(process.execPath, [join(ROOT, 'cli/sotto.mjs'), ...args], {
+      env: { ...env, ...more.env },
+      ...(more.cwd === undefined ? {} : { cwd: more.cwd }),
+    })
     const out: string[] = []
     const err: string[] = []
     child.stdout.on('data', (chunk) => out.push(String(chunk)))
@@ -244,6 +250,11 @@ describe('the command line over a real coordinator', () => {
     const isRun = ajv.compile(schema)
     expect(isRun(parse(readFileSync(runFile, 'utf8'))), JSON.stringify(isRun.errors)).toBe(true)
     expect(isRun({ model: 'x', datasets: 'north' })).toBe(false)
+    const hostile = join(stage.folder, 'hostile')
+    mkdirSync(join(hostile, '.sotto'), { recursive: true })
+    writeFileSync(join(hostile, '.sotto/dev-login.json'), JSON.stringify({ url: 'http://example.org:80', token: 'x' }))
+    const led = await sotto(['run', 'list'], { cwd: hostile })
+    expect([led.status, led.err]).toEqual([2, expect.stringContaining('not of this machine')])
     expect((await sotto(['login', '--forget'])).out).toBe('Forgotten.\n')
     expect((await sotto(['login', '--forget'])).out).toBe('Nothing was kept.\n')
     const away = { env: { SOTTO_COORDINATOR: 'http://127.0.0.1:9', SOTTO_TOKEN: 'sotto_any_token' } }
