@@ -15,6 +15,10 @@ const NOUNS: Readonly<Record<string, { summary: string; load: () => Promise<(nou
     summary: 'what a data owner does with a dataset before anybody else sees it',
     load: async () => (await import('./dataset/command.ts')).describeDataset,
   },
+  init: {
+    summary: 'files to begin with, for a model and its data',
+    load: async () => (await import('./init/command.ts')).describeInit,
+  },
   dev: {
     summary: 'a coordinator and its workers on this machine, for trying things out',
     load: async () => (await import('./dev/command.ts')).describeDev,
