@@ -14,6 +14,10 @@ export interface CreateGiven extends FileGiven, WatchGiven {
   readonly wait: boolean
 }
 
+export interface ExportGiven extends ConnectionGiven {
+  readonly output: string
+}
+
 const FILE_HELP = `
 
 A run file is the body of POST /v1/runs in YAML or JSON; "model" is the id of a model, or a folder beside the file, which is uploaded.
@@ -88,6 +92,17 @@ export const describeRun = (noun: Command): void => {
       await steerRun(id, verb, given)
     })
   }
+  asking(
+    noun
+      .command('export')
+      .description('the numbers of a run that has ended, as a file store of MLflow')
+      .argument('<run>', 'its id')
+      .requiredOption('--output <folder>', 'the file store, such as mlruns'),
+    '  sotto run export run-0123456789abcdef --output mlruns && mlflow ui --backend-store-uri mlruns',
+  ).action(async (id: string, given: ExportGiven) => {
+    const { exportRun } = await import('./mlflow.ts')
+    await exportRun(id, given)
+  })
   noun
     .command('schema')
     .description('the JSON schema of a run file')

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -121,6 +121,22 @@ describe('the command line over a real coordinator', () => {
     expect(pulled.sha256).toBe(run.adapter.sha256)
     expect(createHash('sha256').update(readFileSync(file)).digest('hex')).toBe(pulled.sha256)
     expect((await sotto(['dataset', 'list'])).out).toContain('open')
+
+    const store = join(stage.folder, 'mlruns')
+    const { runId, experiment, metrics } = await told(['run', 'export', id, '--output', store])
+    expect([experiment, metrics]).toEqual(['sotto', ['private_loss', 'signal_to_noise', 'epsilon.north']])
+    const [folder] = readdirSync(store)
+    const place = join(store, folder!, runId)
+    const spends = readFileSync(join(place, 'metrics/epsilon.north'), 'utf8').trimEnd().split('\n')
+    expect(spends.map((line) => line.split(' ')[2])).toEqual(['0', '1', '2', '3'])
+    expect(Number(spends.at(-1)!.split(' ')[1])).toBe(run.spent[0].epsilon)
+    expect(parse(readFileSync(join(place, 'meta.yaml'), 'utf8'))).toMatchObject({
+      run_id: runId,
+      run_name: id,
+      status: 3,
+    })
+    expect(parse(readFileSync(join(store, folder!, 'meta.yaml'), 'utf8'))).toMatchObject({ experiment_id: folder })
+    expect(readFileSync(join(place, 'params/epsilon'), 'utf8')).toBe('4')
 
     const peft = join(stage.folder, 'peft')
     const config = join(MODEL, 'config.json')
@@ -264,7 +280,7 @@ describe('the command line over a real coordinator', () => {
 
   it('shows an example with every command', async () => {
     const nouns: Record<string, string[]> = {
-      run: ['plan', 'create', 'list', 'show', 'watch', 'pause', 'resume', 'cancel', 'schema'],
+      run: ['plan', 'create', 'list', 'show', 'watch', 'pause', 'resume', 'cancel', 'export', 'schema'],
       dataset: ['add', 'list', 'show', 'freeze', 'unfreeze', 'count'],
       worker: ['create', 'list', 'revoke'],
       token: ['create', 'list', 'revoke'],
