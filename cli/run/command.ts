@@ -98,7 +98,7 @@ export const describeRun = (noun: Command): void => {
       .description('the numbers of a run that has ended, as a file store of MLflow')
       .argument('<run>', 'its id')
       .requiredOption('--output <folder>', 'the file store, such as mlruns'),
-    '  sotto run export run-0123456789abcdef --output mlruns && mlflow ui --backend-store-uri mlruns',
+    '  sotto run export run-0123456789abcdef --output mlruns\n  MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri mlruns     # or bring it into a database: mlflow migrate-filestore',
   ).action(async (id: string, given: ExportGiven) => {
     const { exportRun } = await import('./mlflow.ts')
     await exportRun(id, given)

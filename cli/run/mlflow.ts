@@ -100,7 +100,7 @@ export const exportRun = async (id: string, given: ExportGiven): Promise<void> =
     const told = { output: given.output, runId, experiment: EXPERIMENT.name, metrics: [...series.keys()] }
     tell(
       told,
-      `${series.size} metrics of ${id} are in ${given.output}: mlflow ui --backend-store-uri ${given.output}\n`,
+      `${series.size} metrics of ${id} are in ${given.output}: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri ${given.output}\n`,
     )
   })
 
