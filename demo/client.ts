@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
+import { modelFiles } from '../cli/model/push.ts'
 import { connect as connectTo } from '../client/index.ts'
 import type { Run, RunRequest } from '../shared/api/index.ts'
 
@@ -13,8 +12,8 @@ export function connect(url: string, token: string, signal: AbortSignal) {
   const { datasets, workers, runs } = api.v1
   return {
     events,
-    uploadModel: (folder: string): Promise<string> =>
-      uploadModel(modelFiles(folder), async (path) => new Uint8Array(await readFile(join(folder, path)))),
+    uploadModel: async (folder: string): Promise<string> =>
+      await uploadModel(await modelFiles(folder), async (path) => new Uint8Array(await readFile(join(folder, path)))),
     createDataset: (dataset: {
       id: string
       units: number
@@ -33,17 +32,4 @@ export function connect(url: string, token: string, signal: AbortSignal) {
       return new Uint8Array(await response.arrayBuffer())
     },
   }
-}
-
-/** The files of a model folder, ascending by path, as a manifest lists them. */
-export function modelFiles(folder: string): { path: string; sha256: string; bytes: number }[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .map((file) => {
-      const content = readFileSync(file)
-      const sha256 = createHash('sha256').update(content).digest('hex')
-      return { path: relative(folder, file).replaceAll('\\', '/'), sha256, bytes: content.length }
-    })
-    .sort((a, b) => (a.path < b.path ? -1 : 1))
 }

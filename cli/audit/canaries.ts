@@ -5,13 +5,13 @@ import {
   DataError,
   EngineError,
   lowerBoundOf,
-  modelIdOf,
   NotScoredError,
   plantCanaries,
   scoreCanaries,
 } from '../../gpu-worker/canaries/index.ts'
-import { auditRun } from '../../shared/ledger/index.ts'
+import { auditRun, hashOf } from '../../shared/ledger/index.ts'
 import { InputError, RunError } from '../failure.ts'
+import { modelFiles } from '../model/push.ts'
 import { jsonLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
 import { startProgress } from '../progress.ts'
 import type { PlantGiven, ScoreGiven } from './command.ts'
@@ -62,7 +62,7 @@ export async function score(run: string, given: ScoreGiven): Promise<void> {
   const guesses = given.guesses ?? 2 * Math.max(1, Math.floor(canaries.lines.length / 4))
   if (guesses > canaries.lines.length) throw new InputError(`--guesses is ${canaries.lines.length} at most`)
   const { records, spec } = audit
-  requireModel(given.model, audit.spec.model)
+  await requireModel(given.model, audit.spec.model)
   const progress = startProgress(audit.rounds)
   const scored = await scoring(() =>
     scoreCanaries({
@@ -99,13 +99,9 @@ export async function score(run: string, given: ScoreGiven): Promise<void> {
 }
 
 /** Another model would make other sums of the canaries, and a bound that means nothing. @throws InputError */
-function requireModel(folder: string, id: string): void {
-  try {
-    if (modelIdOf(folder) === id) return
-  } catch (error) {
-    throw new InputError(`${folder} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
-  }
-  throw new InputError(`${folder} is not the model that the run trained: its files hash to another id than ${id}`)
+async function requireModel(folder: string, id: string): Promise<void> {
+  if (hashOf({ files: await modelFiles(folder) }) !== id)
+    throw new InputError(`${folder} is not the model that the run trained: its files hash to another id than ${id}`)
 }
 
 function secretIn(file: string): Canaries {

@@ -1,5 +1,4 @@
 export { DataError } from '../data/index.ts'
 export { EngineError } from '../engine/index.ts'
-export { modelIdOf } from './model-id.ts'
 export { type Canaries, plantCanaries } from './plant.ts'
 export { lowerBoundOf, NotScoredError, rightGuesses, type Scored, scoreCanaries } from './score.ts'
