@@ -54,6 +54,11 @@ describe('sotto audit over a run of real processes', () => {
     const identity = (await answer.json()) as { name: string; publicKey: string }
     expect(identity).toEqual({ name: 'sotto.local', publicKey: expect.stringMatching(/^[A-Za-z0-9+/]{43}=$/) })
     key = identity.publicKey
+    // The directory is told of the end when all that the run reserved is returned and signed.
+    await waitUntil('the return of what was reserved', async () => {
+      const page = (await (await fetch(`${stage.url}/v1/runs`, { headers })).json()) as { items: Run[] }
+      return page.items.every(({ state }) => state === 'completed')
+    })
     // No coordinator is asked from here on.
     await stage.close()
     objects = join(stage.folder, 'coordinator/objects')
