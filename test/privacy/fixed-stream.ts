@@ -1,3 +1,4 @@
+import { createCipheriv } from 'node:crypto'
 import type { RandomBytes } from '../../shared/privacy/index.ts'
 
 /** Deterministic bytes for known answers only: this weak generator must never meet data. */
@@ -8,4 +9,10 @@ export const fixedStream = (seed: number): RandomBytes => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0
       return state >>> 24
     })
+}
+
+/** Bytes of ChaCha20: as good as those of the system for a test, and the same at every run. */
+export const cipherStream = (seed: number): RandomBytes => {
+  const stream = createCipheriv('chacha20', Buffer.alloc(32, seed), Buffer.alloc(16))
+  return (length) => new Uint8Array(stream.update(Buffer.alloc(length)))
 }

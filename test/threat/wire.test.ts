@@ -1,9 +1,9 @@
-import { createCipheriv } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { composeRelease, type LossOracle } from '../../gpu-worker/release.ts'
 import type { Method } from '../../shared/api/index.ts'
 import type { RandomBytes } from '../../shared/privacy/index.ts'
 import { initialState, type Stage } from '../../shared/zo/index.ts'
+import { cipherStream } from '../privacy/fixed-stream.ts'
 
 /**
  * An attacker who knows everything but whether one unit is in the data, and sees the integers that a worker releases. The best that it
@@ -14,13 +14,6 @@ import { initialState, type Stage } from '../../shared/zo/index.ts'
 const RELEASES = 12_000
 /** Standard errors of the observed rate that chance may take. */
 const CHANCE = 4
-
-/** Bytes of ChaCha20: as good as those of the system for a test, and the same at every run. */
-function fixedBytes(seed: number): RandomBytes {
-  const key = Buffer.alloc(32, seed)
-  const stream = createCipheriv('chacha20', key, Buffer.alloc(16))
-  return (length) => new Uint8Array(stream.update(Buffer.alloc(length)))
-}
 
 const stage: Stage = {
   ...{ rounds: 1, learningRate: 0.1, radius: 0.5, directions: 1, clip: 1, grid: 2 ** -20 },
@@ -98,7 +91,10 @@ async function guesses(
 async function observedErrors(world: World, scale: number): Promise<number> {
   const used = { ...world.stage, noiseMultiplier: world.stage.noiseMultiplier * scale }
   const unit = [[0]]
-  const [out, inside] = [await guesses(world, used, [], fixedBytes(1)), await guesses(world, used, unit, fixedBytes(2))]
+  const [out, inside] = [
+    await guesses(world, used, [], cipherStream(1)),
+    await guesses(world, used, unit, cipherStream(2)),
+  ]
   // Halfway: what the unit adds without noise is that of a release with almost none.
   const silent = { ...used, noiseMultiplier: 1e-6, samplingRate: 1 }
   const added = await composeRelease({
@@ -108,7 +104,7 @@ async function observedErrors(world: World, scale: number): Promise<number> {
     state: initialState(1),
     units: unit,
     oracle: saturated,
-    random: fixedBytes(3),
+    random: cipherStream(3),
   })
   const half = added.slice(0, used.directions).reduce((sum, n) => sum + n, 0) / 2
   const share = (scores: Float64Array, isWrong: (score: number) => boolean) => scores.filter(isWrong).length / RELEASES
