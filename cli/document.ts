@@ -1,8 +1,8 @@
 /** JSON documents from files and flags, checked at the edge: what is wrong is said by field, never by value. */
-import { readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import type { z } from 'zod'
 import { InputError } from './failure.ts'
+import { textIn } from './reading.ts'
 
 const FAULTS_SHOWN = 10
 
@@ -11,7 +11,7 @@ const FAULTS_SHOWN = 10
  * @throws InputError if it cannot be read or is no JSON
  */
 export const readDocument = async (file: string): Promise<unknown> => {
-  const content = file === '-' ? await text(process.stdin) : readText(file)
+  const content = file === '-' ? await text(process.stdin) : textIn(file)
   try {
     return JSON.parse(content.replace(/^\uFEFF/, ''))
   } catch (error) {
@@ -21,14 +21,6 @@ export const readDocument = async (file: string): Promise<unknown> => {
 }
 
 const nameOf = (file: string) => (file === '-' ? 'standard input' : file)
-
-const readText = (file: string) => {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new InputError(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
-  }
-}
 
 type Path = readonly PropertyKey[]
 

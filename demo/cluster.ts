@@ -1,13 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { freePort, Processes } from '../cli/dev/processes.ts'
+import { freePort, lastLines, Processes } from '../cli/dev/processes.ts'
 import { type Client, connect } from './client.ts'
 import { type CoordinatorKind, coordinatorOf, type Program } from './coordinator.ts'
 import type { DemoFolder } from './folder.ts'
 
 const READY_AFTER_MS = 30_000
-const RESTART_AFTER_MS = 500
-const LOG_LINES = 8
 
 /** One coordinator and its workers, as real processes that are started again when something kills them. */
 export class Cluster {
@@ -61,13 +58,9 @@ export class Cluster {
   #keepRunning(name: string, program: Program): void {
     const { script, args, env } = program
     const log = this.#folder.file(`${name}.log`)
-    const onExit = (code: number | null) => {
-      if (code !== null) return this.#stop.abort(new Error(`${name} ended with code ${code}:\n${tail(log)}`))
-      setTimeout(() => {
-        if (!this.#stop.signal.aborted) this.#keepRunning(name, program)
-      }, RESTART_AFTER_MS)
-    }
-    this.#processes.start(script, args, { log, env, onExit })
+    const onEnd = (code: number, last: string) =>
+      this.#stop.abort(new Error(`${name} ended with code ${code}:\n${last}`))
+    this.#processes.keep({ script, args, env, log, signal: this.#stop.signal, onEnd })
   }
 
   async #ready(): Promise<void> {
@@ -78,8 +71,6 @@ export class Cluster {
       this.#stop.signal.throwIfAborted()
       await sleep(100, undefined, { signal: this.#stop.signal })
     }
-    throw new Error(`the coordinator did not answer in time:\n${tail(this.#folder.file('coordinator.log'))}`)
+    throw new Error(`the coordinator did not answer in time:\n${lastLines(this.#folder.file('coordinator.log'))}`)
   }
 }
-
-const tail = (log: string): string => readFileSync(log, 'utf8').trimEnd().split('\n').slice(-LOG_LINES).join('\n')

@@ -1,10 +1,11 @@
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Run } from '../../shared/api/index.ts'
 import { answering, withCoordinator } from '../connection/index.ts'
 import { InputError, RunError } from '../failure.ts'
 import { jsonLine, writeResult } from '../output.ts'
+import { bytesIn, textIn } from '../reading.ts'
 import { modelCard } from './card.ts'
 import type { ExportGiven } from './command.ts'
 import { adapterOf } from './fetched.ts'
@@ -68,20 +69,10 @@ function written(
 }
 
 function configIn(file: string): z.infer<typeof configSchema> {
+  const text = textIn(file)
   try {
-    return configSchema.parse(JSON.parse(readFileSync(file, 'utf8')))
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    throw new InputError(
-      typeof code === 'string' ? `${file} cannot be read: ${code}` : `${file} is no config of a model`,
-    )
-  }
-}
-
-function bytesIn(file: string): Uint8Array {
-  try {
-    return new Uint8Array(readFileSync(file))
-  } catch (error) {
-    throw new InputError(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
+    return configSchema.parse(JSON.parse(text))
+  } catch {
+    throw new InputError(`${file} is no config of a model`)
   }
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { z } from 'zod'
 import {
   type Canaries,
@@ -14,6 +14,7 @@ import { InputError, RunError } from '../failure.ts'
 import { modelFiles } from '../model/push.ts'
 import { jsonLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
 import { startProgress } from '../progress.ts'
+import { textIn } from '../reading.ts'
 import type { PlantGiven, ScoreGiven } from './command.ts'
 import { auditing, checkedId, signedBy } from './log.ts'
 import { openSource } from './source.ts'
@@ -105,12 +106,7 @@ async function requireModel(folder: string, id: string): Promise<void> {
 }
 
 function secretIn(file: string): Canaries {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new InputError(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
-  }
+  const text = textIn(file)
   try {
     return canariesSchema.parse(JSON.parse(text))
   } catch {

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs'
 import { type AuditSource, auditRun, openProof, ProofError, proofOfRecord, runLog } from '../../shared/ledger/index.ts'
 import { InputError, RunError } from '../failure.ts'
 import { jsonLine, writeResult } from '../output.ts'
+import { textIn } from '../reading.ts'
 import type { ProofGiven } from './command.ts'
 import { auditing, checkedId, signedBy, signerOf, verifyEd25519 } from './log.ts'
 import { openSource } from './source.ts'
@@ -43,13 +43,5 @@ async function checkProof(run: string, file: string, given: ProofGiven): Promise
     if (!(error instanceof ProofError)) throw error
     if (given.json) writeResult(jsonLine({ holds: false, run, code: error.code }))
     throw new RunError(`${file} proves nothing of ${run}: ${error.code}`)
-  }
-}
-
-function textIn(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new InputError(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
   }
 }

@@ -13,8 +13,6 @@ import { type Project, readProject, unitsIn } from './project.ts'
 
 const EXAMPLE = fileURLToPath(new URL('../../examples/mailboxes/sotto.yaml', import.meta.url))
 const READY_MS = 30_000
-const RESTART_MS = 500
-const LOG_LINES = 8
 
 type Dataset = Project['datasets'][number]
 
@@ -117,13 +115,8 @@ class House {
   /** A process that was killed starts again; one that ended by itself has something to say, and ends all of it. */
   #keep(name: string, script: string, args: string[], env: NodeJS.ProcessEnv): void {
     const log = join(this.#dir, `${name}.log`)
-    const onExit = (code: number | null) => {
-      if (code !== null) return this.#stop.abort(new RunError(`${name} ended with ${code}:\n${tail(log)}`))
-      setTimeout(() => {
-        if (!this.#stop.signal.aborted) this.#keep(name, script, args, env)
-      }, RESTART_MS)
-    }
-    this.#processes.start(script, args, { log, env, onExit })
+    const onEnd = (code: number, last: string) => this.#stop.abort(new RunError(`${name} ended with ${code}:\n${last}`))
+    this.#processes.keep({ script, args, env, log, signal: this.#stop.signal, onEnd })
   }
 
   async #answers(): Promise<void> {
@@ -138,8 +131,6 @@ class House {
     throw reason instanceof RunError ? reason : new RunError('the coordinator did not start')
   }
 }
-
-const tail = (log: string): string => readFileSync(log, 'utf8').trimEnd().split('\n').slice(-LOG_LINES).join('\n')
 
 async function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return

@@ -1,10 +1,28 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const STOP_AFTER_MS = 5_000
+
+const RESTART_AFTER_MS = 500
+const LOG_LINES = 8
+
+/** A script that is to run until `signal` aborts. */
+export interface Kept {
+  readonly script: string
+  readonly args: string[]
+  readonly env: NodeJS.ProcessEnv
+  readonly log: string
+  readonly signal: AbortSignal
+  /** It ended by itself, with a code. @param last what it wrote last */
+  onEnd(code: number, last: string): void
+}
+
+/** What a process wrote last. */
+export const lastLines = (log: string): string =>
+  readFileSync(log, 'utf8').trimEnd().split('\n').slice(-LOG_LINES).join('\n')
 
 /** Children of a command: real processes of the product, each with a log file. */
 export class Processes {
@@ -32,6 +50,18 @@ export class Processes {
     })
     this.#children.push(child)
     return child
+  }
+
+  /** Starts a script, and starts it again when something kills it; one that ends by itself has something to say. */
+  keep(program: Kept): void {
+    const { script, args, env, log, signal } = program
+    const onExit = (code: number | null) => {
+      if (code !== null) return program.onEnd(code, lastLines(log))
+      setTimeout(() => {
+        if (!signal.aborted) this.keep(program)
+      }, RESTART_AFTER_MS)
+    }
+    this.start(script, args, { log, env, onExit })
   }
 
   /** Stops all, the last started first, and waits for them. */

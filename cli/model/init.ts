@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { basename, join, relative, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { EngineError, inspectModel, type ModelInspection } from '../../gpu-worker/engine/index.ts'
 import { InputError, RunError } from '../failure.ts'
 import type { InitGiven } from '../init/command.ts'
 import { jsonLine, writeResult } from '../output.ts'
+import { textIn } from '../reading.ts'
 import { readRunFile } from '../run/file.ts'
 
 /** Records of a batch, in expectation, that a run begins with. */
@@ -93,13 +94,9 @@ function dataIn(file: string): Data {
     .toLowerCase()
   if (!/^[a-z0-9][a-z0-9_-]{0,62}$/.test(id))
     throw new InputError(`${file}: a dataset can not be called as this file is`)
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new InputError(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
-  }
-  const lines = text.split('\n').filter((line) => line.trim() !== '')
+  const lines = textIn(file)
+    .split('\n')
+    .filter((line) => line.trim() !== '')
   const labels = new Set<string>()
   let form: Form | null = null
   for (const [index, line] of lines.entries()) {

@@ -1,10 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join, parse } from 'node:path'
 import { EngineError, forwardRuns } from '../../gpu-worker/engine/index.ts'
 import { keepRateAt, PruningError } from '../../shared/zo/index.ts'
 import { InputError, RunError } from '../failure.ts'
 import { jsonLine, writeResult } from '../output.ts'
 import { type Progress, startProgress } from '../progress.ts'
+import { bytesIn } from '../reading.ts'
 import { type Check, type CheckOptions, checkModel, STEPS } from './check.ts'
 import { type Prune, type PruneOptions, pruneWeights } from './prune.ts'
 import { pruneAnswer, pruneText } from './prune-report.ts'
@@ -68,7 +69,7 @@ export const runPrune = async (modelDir: string, options: PruneGiven): Promise<v
   if (options.stages === 1 && options.keepEnd !== undefined)
     throw new InputError('--keep-end is that of the last of several --stages')
   requireFolder(modelDir)
-  const known = verify === undefined ? undefined : readMask(verify)
+  const known = verify === undefined ? undefined : bytesIn(verify)
   const runs = options.score === 'forward' ? forwardRuns(options.queries) : 0
   const progress = startProgress(runs * options.stages)
   const prunes = await answering(progress, () => prunedByStage(modelDir, options, known, () => progress.step()))
@@ -107,12 +108,4 @@ const prunedByStage = async (
     prunes.push(await pruneWeights(modelDir, { ...options, keep }, known, step))
   }
   return prunes
-}
-
-const readMask = (file: string): Uint8Array => {
-  try {
-    return readFileSync(file)
-  } catch (error) {
-    throw new InputError(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
-  }
 }

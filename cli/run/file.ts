@@ -1,9 +1,10 @@
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parse, YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import { type CompleteRequest, type RunRequest, runRequestSchema } from '../../shared/api/index.ts'
 import { InputError } from '../failure.ts'
+import { textIn } from '../reading.ts'
 
 /** What `model` of a run file may be: an id, or a folder beside the file, which is uploaded. */
 const MODEL_ID = /^[0-9a-f]{64}$/
@@ -42,12 +43,7 @@ function wordsOf({ issues }: z.ZodError<CompleteRequest>): string {
 }
 
 function parsed(path: string): unknown {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (error) {
-    throw new InputError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
-  }
+  const text = textIn(path)
   try {
     // Version 1.2, without tags or merge keys: what a file says is what it shows.
     return parse(text, { version: '1.2', schema: 'core', merge: false, uniqueKeys: true, maxAliasCount: 0 })
