@@ -1,5 +1,14 @@
-import { createRoute } from '@hono/zod-openapi'
-import { type Dataset, datasetRequestSchema, datasetSchema, pageOf, policySchema } from '../../shared/api/index.ts'
+import { createRoute, z } from '@hono/zod-openapi'
+import {
+  affordableSchema,
+  type Dataset,
+  datasetRequestSchema,
+  datasetSchema,
+  noiseSchema,
+  pageOf,
+  policySchema,
+  SCALE_MAX,
+} from '../../shared/api/index.ts'
 import { ApiError } from './fault.ts'
 import { once } from './once.ts'
 import { allow, body, idParam, json, newApi, pageQuery, problems, security } from './route.ts'
@@ -48,6 +57,22 @@ export function datasetRoutes(services: Services) {
     request: { params: idParam },
     responses: { 200: json(datasetSchema, 'The dataset.'), ...problems },
   })
+  const affordable = createRoute({
+    method: 'get',
+    path: '/v1/datasets/{id}/affordable',
+    summary: 'How many more rounds of a mechanism the lifetime budget pays for, beside what is reserved',
+    security,
+    middleware: allow(services, 'admin', 'operator', 'auditor'),
+    request: {
+      params: idParam,
+      query: z.strictObject({
+        mechanism: noiseSchema.default('gaussian'),
+        noiseMultiplier: z.coerce.number().positive().max(SCALE_MAX),
+        samplingRate: z.coerce.number().gte(1e-6).lte(1),
+      }),
+    },
+    responses: { 200: json(affordableSchema, 'By the filter that decides on charges.'), ...problems },
+  })
   const policy = createRoute({
     method: 'put',
     path: '/v1/datasets/{id}/policy',
@@ -81,6 +106,12 @@ export function datasetRoutes(services: Services) {
       const page = await services.directory.listDatasets({ cursor, limit })
       const items = await Promise.all(page.items.map((id) => findDataset(services, id)))
       return c.json({ items, next: page.next }, 200)
+    })
+    .openapi(affordable, async (c) => {
+      const { id } = c.req.valid('param')
+      await findDataset(services, id)
+      const event = { ...c.req.valid('query'), neighbours: 'add-remove' as const }
+      return c.json({ rounds: (await (await services.datasets.get(id)).affordable(event)) ?? 0 }, 200)
     })
     .openapi(policy, async (c) => {
       const { id } = c.req.valid('param')

@@ -37,9 +37,12 @@ export function eventRoutes(services: Services) {
         const mark = await services.bell.mark(runTopic(parsed.data.id))
         const { records, ended } = await run.records(next)
         for (const record of records) {
-          const event = fold.push(record)
           next = record.seq + 1
-          if (event && record.seq > Number(last)) await send(event)
+          if (record.seq <= Number(last)) fold.skip(record)
+          else {
+            const event = fold.push(record)
+            if (event) await send(event)
+          }
           if (record.type === 'end') return
         }
         // A log that failed has no end record: its last word takes the place after the last record.

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { lossDeviation } from '../../shared/ledger/index.ts'
 import type { Client } from '../../test/rehearsal/client.ts'
 import { Hosts, PLACES, type StagedHost } from '../../test/rehearsal/host.ts'
 import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
@@ -88,6 +89,30 @@ describe.each(PLACES)('the rounds of a run on %s', (on) => {
     expect(spent.seconds).toBeCloseTo(seconds, 9)
   })
 
+  it('are told in columns to those who draw them, page after page', async () => {
+    const run = await create()
+    await Promise.all(workers.map((worker) => worker.work(run, lengthOf)))
+    const rounds = (await admin.get(`/v1/runs/${run}/rounds`)).body.items.reverse()
+    const curves = (await admin.get(`/v1/runs/${run}/curves`)).body
+    expect([curves.first, curves.next]).toEqual([0, null])
+    for (const column of ['closed', 'reports', 'lost', 'privateLoss', 'clippedShare', 'signalToNoise'])
+      expect(curves[column]).toEqual(rounds.map((round: Record<string, unknown>) => round[column]))
+    expect(curves.charges).toEqual([2, 2, 2, 2, 2])
+    // The second stage tells no loss.
+    expect(curves.privateLoss.map((loss: unknown) => loss === null)).toEqual([false, false, false, true, true])
+    const { spec } = (await admin.get(`/v1/runs/${run}`)).body
+    const units = spec.datasets.map((dataset: { units: number }) => dataset.units)
+    const deviation = lossDeviation(spec, spec.stages[0], units)
+    expect(curves.lossDeviation).toEqual([deviation, deviation, deviation, null, null])
+    const pages = []
+    for (let after: number | null = 0; after !== null; after = pages.at(-1).next)
+      pages.push((await admin.get(`/v1/runs/${run}/curves?after=${after}&limit=2`)).body)
+    expect(pages.map(({ first }) => first)).toEqual([0, 2, 4])
+    expect(pages.flatMap(({ closed }) => closed)).toEqual(curves.closed)
+    expect(pages.flatMap(({ charges }) => charges)).toEqual(curves.charges)
+    expect((await admin.get(`/v1/runs/${run}/curves?after=5`)).body.closed).toEqual([])
+  })
+
   it('that were lost or left open say so', async () => {
     const run = await create({ leaseSeconds: 1, deadlineSeconds: 60 })
     const [north, south] = workers as [FakeWorker, FakeWorker]
@@ -112,6 +137,7 @@ describe.each(PLACES)('the rounds of a run on %s', (on) => {
     expect((await admin.get(`/v1/runs/${run}/rounds/0`)).body.state).toBe('abandoned')
     const stages = (await admin.get(`/v1/runs/${run}/stages`)).body.items
     expect(stages.map(({ state }: { state: string }) => state)).toEqual(['abandoned', 'abandoned'])
+    expect((await admin.get(`/v1/runs/${run}/curves`)).body.closed).toEqual([])
   })
 })
 

@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import {
+  curvesSchema,
   Identifier,
   pageOf,
   reportMetadataSchema,
@@ -11,6 +12,9 @@ import { ApiError } from './fault.ts'
 import { allow, idParam, json, newApi, numberedQuery, problems, security } from './route.ts'
 import { findRun } from './runs.ts'
 import type { Services } from './services.ts'
+
+/** Some hundred bytes each. */
+const CURVE_ROUNDS = 2000
 
 const round = z.coerce.number().int().min(0).max(1_000_000_000)
 
@@ -34,6 +38,21 @@ export function roundRoutes(services: Services) {
     middleware: readers,
     request: { params: idParam, query: numberedQuery },
     responses: { 200: json(pageOf(roundSchema), 'A page.'), ...problems },
+  })
+  const curves = createRoute({
+    method: 'get',
+    path: '/v1/runs/{id}/curves',
+    summary: 'Closed rounds of a run in columns, oldest first: what is drawn of it',
+    security,
+    middleware: readers,
+    request: {
+      params: idParam,
+      query: z.strictObject({
+        after: round.default(0).describe('The first round that is wanted.'),
+        limit: z.coerce.number().int().min(1).max(CURVE_ROUNDS).default(CURVE_ROUNDS),
+      }),
+    },
+    responses: { 200: json(curvesSchema, 'A page.'), ...problems },
   })
   const get = createRoute({
     method: 'get',
@@ -66,6 +85,10 @@ export function roundRoutes(services: Services) {
       const { run } = await findRun(services, c, c.req.valid('param').id)
       const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor)
       return c.json(await run.rounds({ before, limit }), 200)
+    })
+    .openapi(curves, async (c) => {
+      const { run } = await findRun(services, c, c.req.valid('param').id)
+      return c.json(await run.curves(c.req.valid('query')), 200)
     })
     .openapi(get, async (c) => {
       const { id, round: wanted } = c.req.valid('param')

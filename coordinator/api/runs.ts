@@ -10,7 +10,8 @@ import {
   runSummarySchema,
   updatesSchema,
 } from '../../shared/api/index.ts'
-import { runLog } from '../../shared/ledger/index.ts'
+import { datasetLog, runLog } from '../../shared/ledger/index.ts'
+import { adapterKey } from '../../shared/zo/index.ts'
 import { checkpointKey, type RunFacts } from '../run/index.ts'
 import { ApiError } from './fault.ts'
 import { DOWNLOAD_SECONDS } from './models.ts'
@@ -47,7 +48,43 @@ export function logRoutes(services: Services) {
     middleware: allow(services, 'admin', 'operator', 'auditor', 'worker'),
     responses: { 200: json(logIdentitySchema, 'Pin it.'), ...problems },
   })
-  return newApi().openapi(log, async (c) => c.json(services.logIdentity, 200))
+  const object = createRoute({
+    method: 'get',
+    path: '/v1/log/objects',
+    summary:
+      'An object that an audit reads: a segment or the checkpoint of a log, or the adapter of a run, as it lies in the store',
+    security,
+    middleware: allow(services, 'admin', 'operator', 'auditor'),
+    request: { query: z.strictObject({ key: z.string().max(200) }) },
+    responses: {
+      200: { description: 'Its bytes.', content: { 'application/octet-stream': { schema: z.string() } } },
+      ...problems,
+    },
+  })
+  return newApi()
+    .openapi(log, async (c) => c.json(services.logIdentity, 200))
+    .openapi(object, async (c) => {
+      const { key } = c.req.valid('query')
+      const missing = new ApiError('not_found', 'key')
+      if (!isAudited(key)) throw missing
+      if (((await services.objects.size(key)) ?? 0) > OBJECT_BYTES_MAX) throw new ApiError('object_too_large', 'key')
+      const bytes = await services.objects.fetch(key)
+      if (!bytes) throw missing
+      return c.body(bytes as Uint8Array<ArrayBuffer>, 200, { 'Content-Type': 'application/octet-stream' })
+    })
+}
+
+/** Of what is passed through: larger adapters are read from the store itself. */
+const OBJECT_BYTES_MAX = 32 * 2 ** 20
+
+const LOG_KEY = /^(?<folder>runs|datasets)\/(?<id>[a-z0-9][a-z0-9_-]{0,62})\/(?<rest>.+)$/
+
+/** Whether a key is one of those that an audit reads, and of nothing else in the store. */
+function isAudited(key: string): boolean {
+  const { folder, id = '', rest = '' } = LOG_KEY.exec(key)?.groups ?? {}
+  const form = folder === 'runs' ? runLog : datasetLog
+  if (folder === 'runs' && key === adapterKey(id)) return true
+  return key === form.checkpointKey(id) || key === form.segmentKey(id, Number(/^log\/(\d{8})\.jsonl$/.exec(rest)?.[1]))
 }
 
 /** Runs that are there: lists, one, and its end. */

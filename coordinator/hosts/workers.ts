@@ -107,6 +107,7 @@ const READING: ReadonlySet<string> = new Set<keyof Run>([
   'checkpoints',
   'stages',
   'rounds',
+  'curves',
   'round',
   'reports',
   'heldLease',

@@ -1,6 +1,5 @@
-import { type RunSpec, unitBoundOf } from '../../shared/api/index.ts'
-import type { RunRecord } from '../../shared/ledger/index.ts'
-import { noiseScale } from '../../shared/privacy/index.ts'
+import type { RunSpec } from '../../shared/api/index.ts'
+import { noiseVariance, type RunRecord } from '../../shared/ledger/index.ts'
 import { stageOf } from '../../shared/zo/index.ts'
 
 /**
@@ -10,9 +9,7 @@ import { stageOf } from '../../shared/zo/index.ts'
  */
 export function signalToNoise(spec: RunSpec, { round, reports }: Extract<RunRecord, { type: 'close' }>): number {
   const { stage } = stageOf(spec.stages, round)
-  const size = noiseScale({ ...stage, ...unitBoundOf(spec) })
-  // A Laplace variable of scale b has variance 2 b^2; rounding adds a twelfth.
-  const variance = reports.length * ((spec.noise === 'laplace' ? 2 : 1) * size ** 2 + 1 / 12)
+  const variance = reports.length * noiseVariance(spec, stage)
   let power = 0
   for (let k = 0; k < stage.directions; k++) power += reports.reduce((sum, { integers }) => sum + integers[k]!, 0) ** 2
   return power / stage.directions / variance - 1

@@ -1,4 +1,5 @@
 import type {
+  Curves,
   Lease,
   PublicReport,
   Report,
@@ -24,6 +25,7 @@ import { serialQueue } from '../storage/index.ts'
 import { describeRun, type RunFacts, type RunState, stateOf } from './answer.ts'
 import { datasetTopic, runTopic } from './bell.ts'
 import { refusalOf, reserve, reserveRun } from './budget.ts'
+import { curvesOf } from './curves.ts'
 import { currentHash, diverged, endEntry, leaseAnswer, refused, type Segmented, voidEntry } from './entries.ts'
 import { faultCode, RunError } from './error.ts'
 import { RunLog } from './log.ts'
@@ -274,6 +276,11 @@ export class Run {
   /** Rounds before one, newest first. */
   async rounds(page: { before: number; limit: number }): Promise<{ items: Round[]; next: string | null }> {
     return roundsOf(this.#store, viewOf(this.#load()), page)
+  }
+
+  /** Closed rounds from one on, in columns. */
+  async curves(page: { after: number; limit: number }): Promise<Curves> {
+    return curvesOf(this.#store, viewOf(this.#load()), page)
   }
 
   async round(round: number): Promise<RoundDetail | null> {

@@ -33,6 +33,7 @@ export const PROBLEMS = {
       'The log of a dataset in the bucket is not that of the database: nothing is charged until its operator sees to it.',
   },
   too_large: { status: 413, title: 'The body is too large.' },
+  object_too_large: { status: 413, title: 'The object is too large to be passed through; read it from the store.' },
   rate_limited: { status: 429, title: 'Too many requests; wait as Retry-After says.' },
   identity_unavailable: { status: 503, title: 'The identity provider of this token is out of reach; retry later.' },
   store_unavailable: {

@@ -77,6 +77,8 @@ export const datasetSchema = z
   .meta({ id: 'Dataset' })
 export type Dataset = z.infer<typeof datasetSchema>
 
+export const affordableSchema = z.strictObject({ rounds: z.int() }).meta({ id: 'AffordableRounds' })
+
 // --- tokens and workers ---
 const personScope = z
   .enum(['admin', 'operator', 'auditor'])

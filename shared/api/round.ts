@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { evaluationShape } from './lease.ts'
 import { stageSchema } from './method.ts'
 import { HexHash, Identifier } from './scalar.ts'
 
@@ -47,6 +48,30 @@ export const roundDetailSchema = z
   })
   .meta({ id: 'RoundDetail' })
 export type RoundDetail = z.infer<typeof roundDetailSchema>
+
+const column = <T extends z.ZodType>(item: T, what: string) => z.array(item).describe(what)
+
+export const curvesSchema = z
+  .strictObject({
+    first: z.int().describe('The round of the first entry of each column.'),
+    next: z.int().nullable().describe('`after` of the next page, or null where no more rounds are closed.'),
+    closed: column(time, 'When the round closed.'),
+    reports: column(z.int(), 'Accepted reports.'),
+    lost: column(z.int(), 'Leases that nobody answered for.'),
+    charges: column(z.int(), 'Charges of all datasets.'),
+    privateLoss: column(z.number().nullable(), 'Private mean loss in nats, with its noise.'),
+    lossDeviation: column(
+      z.number().nullable(),
+      'Standard deviation of that noise; null where no loss is told, or reports are not averaged.',
+    ),
+    clippedShare: column(z.number().nullable(), 'Noised share of clipped units.'),
+    signalToNoise: column(z.number(), 'Power of signal over power of noise.'),
+    evaluations: z
+      .array(z.strictObject({ round: z.int().describe('Closed rounds of the model.'), ...evaluationShape }))
+      .describe('On public data, among these rounds.'),
+  })
+  .meta({ id: 'Curves', description: 'Closed rounds of a run in columns, to be drawn.' })
+export type Curves = z.infer<typeof curvesSchema>
 
 export const reportMetadataSchema = z
   .strictObject({

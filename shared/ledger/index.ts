@@ -52,5 +52,5 @@ export { awaitedWork, isAnswer, type PublicWork, resolvedSpec, type Standing } f
 export { AuditError, type AuditFault, type AuditSource, type Signed } from './read.ts'
 export { GENESIS, type RunEntry, type RunRecord, runRecordSchema } from './record.ts'
 export { EntryTooLongError, entryBundles, hashTiles, tilePath } from './tiles.ts'
-export { toldOf } from './told.ts'
+export { lossDeviation, noiseVariance, toldOf } from './told.ts'
 export { verifyRun } from './verify.ts'
