@@ -149,7 +149,10 @@ async function attempt(input: Parameters<typeof fetch>[0], init: RequestInit): P
   }
 }
 
-async function* eventsIn(body: ReadableStream<Uint8Array>, signal: AbortSignal | undefined): AsyncGenerator<RunEvent> {
+async function* eventsIn(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<RunEvent> {
   const messages = body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream())
   try {
     for await (const { data } of messages) yield runEventSchema.parse(JSON.parse(data))

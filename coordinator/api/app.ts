@@ -2,6 +2,7 @@ import type { MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { routePath } from 'hono/route'
 import { hex } from '../directory/index.ts'
+import { webRoutes } from '../web/index.ts'
 import { selfRoutes, tokenRoutes, workerRoutes } from './access.ts'
 import { datasetRoutes } from './datasets.ts'
 import { eventRoutes } from './events.ts'
@@ -62,6 +63,7 @@ export function makeApp(services: Services): Api {
     '/',
     referenceRoutes(() => app.getOpenAPI31Document(DOCUMENT) as unknown as ApiDocument),
   )
+  app.route('/', webRoutes())
   app.notFound(() => problemResponse('not_found'))
   app.onError((error, c) => {
     const { code, detail, retryAfter } = problemOfError(error)

@@ -97,7 +97,7 @@ describe.each(PLACES)('the rounds of a run on %s', (on) => {
     expect([curves.first, curves.next]).toEqual([0, null])
     for (const column of ['closed', 'reports', 'lost', 'privateLoss', 'clippedShare', 'signalToNoise'])
       expect(curves[column]).toEqual(rounds.map((round: Record<string, unknown>) => round[column]))
-    expect(curves.charges).toEqual([2, 2, 2, 2, 2])
+    expect(curves.recharged).toEqual([])
     // The second stage tells no loss.
     expect(curves.privateLoss.map((loss: unknown) => loss === null)).toEqual([false, false, false, true, true])
     const { spec } = (await admin.get(`/v1/runs/${run}`)).body
@@ -109,7 +109,6 @@ describe.each(PLACES)('the rounds of a run on %s', (on) => {
       pages.push((await admin.get(`/v1/runs/${run}/curves?after=${after}&limit=2`)).body)
     expect(pages.map(({ first }) => first)).toEqual([0, 2, 4])
     expect(pages.flatMap(({ closed }) => closed)).toEqual(curves.closed)
-    expect(pages.flatMap(({ charges }) => charges)).toEqual(curves.charges)
     expect((await admin.get(`/v1/runs/${run}/curves?after=5`)).body.closed).toEqual([])
   })
 
@@ -137,7 +136,8 @@ describe.each(PLACES)('the rounds of a run on %s', (on) => {
     expect((await admin.get(`/v1/runs/${run}/rounds/0`)).body.state).toBe('abandoned')
     const stages = (await admin.get(`/v1/runs/${run}/stages`)).body.items
     expect(stages.map(({ state }: { state: string }) => state)).toEqual(['abandoned', 'abandoned'])
-    expect((await admin.get(`/v1/runs/${run}/curves`)).body.closed).toEqual([])
+    const curves = (await admin.get(`/v1/runs/${run}/curves`)).body
+    expect([curves.closed, curves.recharged]).toEqual([[], [{ round: 0, dataset: 'north' }]])
   })
 })
 

@@ -58,6 +58,7 @@ export function logRoutes(services: Services) {
     request: { query: z.strictObject({ key: z.string().max(200) }) },
     responses: {
       200: { description: 'Its bytes.', content: { 'application/octet-stream': { schema: z.string() } } },
+      204: { description: 'There is none: a log is read until that is the answer.' },
       ...problems,
     },
   })
@@ -65,11 +66,10 @@ export function logRoutes(services: Services) {
     .openapi(log, async (c) => c.json(services.logIdentity, 200))
     .openapi(object, async (c) => {
       const { key } = c.req.valid('query')
-      const missing = new ApiError('not_found', 'key')
-      if (!isAudited(key)) throw missing
+      if (!isAudited(key)) throw new ApiError('not_found', 'key')
       if (((await services.objects.size(key)) ?? 0) > OBJECT_BYTES_MAX) throw new ApiError('object_too_large', 'key')
       const bytes = await services.objects.fetch(key)
-      if (!bytes) throw missing
+      if (!bytes) return c.body(null, 204)
       return c.body(bytes as Uint8Array<ArrayBuffer>, 200, { 'Content-Type': 'application/octet-stream' })
     })
 }

@@ -14,14 +14,14 @@ export function curvesOf(store: RunStore, view: RunView, { after, limit }: { aft
   const columns = emptyColumns(after, last < view.closed ? last : null)
   if (after > 0 && after >= view.closed) return columns
   const until = last < view.closed ? view.opened[last]! : Number.POSITIVE_INFINITY
-  // What precedes the first round belongs to it: the evaluation of the base model.
-  let round = { charges: 0, lost: 0 }
+  let lost = 0
   for (const record of recordsFrom(store, after === 0 ? 0 : view.opened[after]!)) {
     if (record.seq >= until) break
-    if (record.type === 'open') round = { charges: 0, lost: 0 }
-    if (record.type === 'charge') round.charges += 1
-    if (record.type === 'void') round.lost += 1
-    if (record.type === 'close') pushClose(columns, record, { view, ...round })
+    if (record.type === 'open') lost = 0
+    if (record.type === 'void') lost += 1
+    if (record.type === 'charge' && record.attempt > 0)
+      columns.recharged.push({ round: record.round, dataset: record.dataset })
+    if (record.type === 'close') pushClose(columns, record, { view, lost })
     if (record.type === 'evaluation' && record.answer) {
       const { records, correct, loss } = record.answer.report
       columns.evaluations.push({ round: record.round, records, correct, loss })
@@ -30,7 +30,7 @@ export function curvesOf(store: RunStore, view: RunView, { after, limit }: { aft
   return columns
 }
 
-function pushClose(columns: Curves, close: Close, of: { view: RunView; charges: number; lost: number }): void {
+function pushClose(columns: Curves, close: Close, of: { view: RunView; lost: number }): void {
   const { spec } = of.view
   const { stage } = stageOf(spec.stages, close.round)
   const units = close.reports.map(({ dataset }) => spec.datasets.find(({ id }) => id === dataset)!.units)
@@ -38,7 +38,6 @@ function pushClose(columns: Curves, close: Close, of: { view: RunView; charges: 
   columns.closed.push(close.time)
   columns.reports.push(close.reports.length)
   columns.lost.push(of.lost)
-  columns.charges.push(of.charges)
   columns.privateLoss.push(privateLoss)
   columns.lossDeviation.push(privateLoss === null ? null : lossDeviation(spec, stage, units))
   columns.clippedShare.push(close.clippedShare ?? null)
@@ -47,5 +46,5 @@ function pushClose(columns: Curves, close: Close, of: { view: RunView; charges: 
 
 function emptyColumns(first: number, next: number | null): Curves {
   const loss = { privateLoss: [], lossDeviation: [], clippedShare: [], signalToNoise: [] }
-  return { first, next, closed: [], reports: [], lost: [], charges: [], ...loss, evaluations: [] }
+  return { first, next, closed: [], reports: [], lost: [], recharged: [], ...loss, evaluations: [] }
 }

@@ -58,7 +58,11 @@ export const curvesSchema = z
     closed: column(time, 'When the round closed.'),
     reports: column(z.int(), 'Accepted reports.'),
     lost: column(z.int(), 'Leases that nobody answered for.'),
-    charges: column(z.int(), 'Charges of all datasets.'),
+    recharged: z
+      .array(z.strictObject({ round: z.int(), dataset: Identifier }))
+      .describe(
+        'Charges beyond the one that each dataset has in each opened round, the open one included: of leases issued again.',
+      ),
     privateLoss: column(z.number().nullable(), 'Private mean loss in nats, with its noise.'),
     lossDeviation: column(
       z.number().nullable(),

@@ -1,0 +1,119 @@
+import {
+  type Audit,
+  AuditError,
+  auditDataset,
+  auditRun,
+  type DatasetAudit,
+  fromBase64,
+  type RunRecord,
+  toBase64,
+} from '../../../shared/ledger/index.ts'
+
+export interface AuditQuestion {
+  readonly kind: 'runs' | 'datasets'
+  readonly id: string
+  readonly token: string
+  /** Whose signature the logs must have. */
+  readonly name: string
+  readonly publicKey: string
+}
+
+type RunFindings = Omit<Audit, 'records' | 'checkpoint'> & Signed
+type DatasetFindings = Omit<DatasetAudit, 'checkpoint'> & Signed
+interface Signed {
+  readonly checkpoint: { readonly size: number; readonly root: string; readonly origin: string }
+}
+
+export type AuditTold =
+  | { readonly kind: 'progress'; readonly objects: number; readonly bytes: number }
+  | { readonly kind: 'run'; readonly findings: RunFindings; readonly counts: Readonly<Record<string, number>> }
+  | { readonly kind: 'dataset'; readonly findings: DatasetFindings }
+  | { readonly kind: 'fault'; readonly code: string; readonly object: string; readonly detail: string }
+
+const tell = (told: AuditTold) => postMessage(told)
+
+/** Objects of the log, passed through by the coordinator: what it could change, the signatures tell. */
+function sourceOf(token: string) {
+  let objects = 0
+  let bytes = 0
+  return {
+    read: async (key: string): Promise<Uint8Array | null> => {
+      const url = `/v1/log/objects?key=${encodeURIComponent(key)}`
+      const response = await fetch(url, { headers: { Authorization: `Bearer ${token}` } })
+      if (response.status === 204) return null
+      if (response.status === 413) throw new Unread('object_too_large', key)
+      if (!response.ok) throw new Unread(`status_${response.status}`, key)
+      const body = new Uint8Array(await response.arrayBuffer())
+      objects += 1
+      bytes += body.length
+      tell({ kind: 'progress', objects, bytes })
+      return body
+    },
+  }
+}
+
+/** An object that could not be read: nothing is known of the log then. */
+class Unread extends Error {
+  readonly code: string
+  readonly object: string
+  constructor(code: string, object: string) {
+    super(`${object} could not be read`)
+    this.code = code
+    this.object = object
+  }
+}
+
+const verify = async (
+  publicKey: Uint8Array<ArrayBuffer>,
+  message: Uint8Array<ArrayBuffer>,
+  signature: Uint8Array<ArrayBuffer>,
+) => {
+  const key = await crypto.subtle.importKey('raw', publicKey, 'Ed25519', false, ['verify'])
+  return await crypto.subtle.verify('Ed25519', key, signature, message)
+}
+
+const signedOf = ({ size, root, origin }: Audit['checkpoint']): Signed['checkpoint'] => ({
+  size,
+  root: toBase64(root),
+  origin,
+})
+
+function countsOf(records: readonly RunRecord[]): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const { type } of records) counts[type] = (counts[type] ?? 0) + 1
+  return counts
+}
+
+async function audit({ kind, id, token, name, publicKey }: AuditQuestion): Promise<AuditTold> {
+  const key = fromBase64(publicKey)
+  if (key?.length !== 32)
+    return { kind: 'fault', code: 'not_a_key', object: '', detail: 'A key is 44 characters of base64.' }
+  if (globalThis.crypto.subtle === undefined) {
+    const detail = 'A browser checks signatures only on pages that come over TLS or from this machine.'
+    return { kind: 'fault', code: 'insecure_context', object: '', detail }
+  }
+  const signed = { name, publicKey: key, verify }
+  try {
+    if (kind === 'datasets') {
+      const { checkpoint, ...rest } = await auditDataset(sourceOf(token), { dataset: id, ...signed })
+      return { kind: 'dataset', findings: { ...rest, checkpoint: signedOf(checkpoint) } }
+    }
+    const { records, checkpoint, ...rest } = await auditRun(sourceOf(token), { run: id, ...signed })
+    return { kind: 'run', findings: { ...rest, checkpoint: signedOf(checkpoint) }, counts: countsOf(records) }
+  } catch (error) {
+    if (error instanceof AuditError || error instanceof Unread)
+      return { kind: 'fault', code: error.code, object: error.object, detail: error.message }
+    throw error
+  }
+}
+
+addEventListener('message', ({ data }: MessageEvent<AuditQuestion>) => {
+  audit(data).then(tell, (error: unknown) =>
+    tell({
+      kind: 'fault',
+      code: 'unexpected',
+      object: '',
+      detail: error instanceof Error ? error.message : String(error),
+    }),
+  )
+})
