@@ -30,7 +30,11 @@ export async function openPage(
     colorScheme: settings.dark ? 'dark' : 'light',
   })
   const faults: string[] = []
-  page.on('requestfailed', (request) => faults.push(`failed: ${request.url()}`))
+  page.on('requestfailed', (request) => {
+    // A stream of events ends with the page that listens to it.
+    const isLeft = request.failure()?.errorText === 'net::ERR_ABORTED' && request.url().endsWith('/events')
+    if (!isLeft) faults.push(`failed: ${request.url()}`)
+  })
   page.on('response', (response) => {
     if (response.status() >= 400) faults.push(`${response.status()}: ${response.url()}`)
   })

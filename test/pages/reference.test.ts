@@ -1,11 +1,8 @@
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Hosts, PLACES, type StagedHost } from '../rehearsal/host.ts'
+import { seriousFaults } from './axe.ts'
 import { hasBrowser, launch, noBrowser, openPage } from './browser.ts'
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 describe.each(PLACES)('the reference page on %s', (on) => {
   const hosts = new Hosts()
@@ -48,11 +45,7 @@ describe.each(PLACES)('the reference page on %s', (on) => {
       await page.getByRole('link', { name: 'POST /v1/runs/plan' }).click()
       expect(new URL(page.url()).hash).toBe('#post-v1-runs-plan')
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width)
-      // Evaluated by the debugger, which the page's policy does not bind.
-      const found = await page.evaluate<{ violations: { id: string; impact: string }[] }>(
-        `${AXE}; axe.run().then(({ violations }) => ({ violations: violations.map(({ id, impact }) => ({ id, impact })) }))`,
-      )
-      expect(found.violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')).toEqual([])
+      expect(await seriousFaults(page)).toEqual([])
       expect(faults).toEqual([])
       await page.close()
     })
