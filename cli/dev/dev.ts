@@ -33,6 +33,8 @@ export async function dev(given: DevGiven): Promise<void> {
     writeFileSync(login, JSON.stringify({ url: house.url, token: house.token }), { mode: 0o600 })
     const names = project.datasets.map(({ id }) => id).join(', ')
     process.stdout.write(`Ready at ${house.url}: ${names}. Logs are in ${dir}. Ctrl-C stops it.\n`)
+    // What follows # is sent to no server: whoever can read this terminal can read the token's file too.
+    process.stdout.write(`Pages: ${house.url}/runs#token=${house.token}\n`)
     await aborted(stop.signal)
   } finally {
     rmSync(login, { force: true })

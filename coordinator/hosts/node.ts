@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
 import { type ServerType, serve } from '@hono/node-server'
 import { Hono } from 'hono'
+import { compress } from 'hono/compress'
 import { toBase64 } from '../../shared/ledger/index.ts'
 import { identifyBy, type LogLine, makeApp } from '../api/index.ts'
 import { Directory, newToken } from '../directory/index.ts'
@@ -87,7 +88,7 @@ async function startLocked(folder: string, options: HostOptions, unlock: () => v
     log,
   })
   app.route('/', routes)
-  const server = await listen(app, options)
+  const server = await listen(lighter(app), options)
   address.url = urlOf(server, options.host)
   log({ event: 'start' })
   webhooks.alarm()
@@ -143,6 +144,19 @@ async function openObjects(
   const signingKey = await loadSigningKey(join(folder, 'objects.key'))
   const objects = await FolderStore.open({ root: join(folder, 'objects'), signingKey, baseUrl, now })
   return { objects, routes: serveFolder(objects) }
+}
+
+/** Sends what pages load compressed, as Cloudflare does by itself. Answers of the API are not: they hold secrets beside what callers send. */
+function lighter(app: Pick<Hono, 'fetch'>): Pick<Hono, 'fetch'> {
+  const compressed = new Hono<{ Bindings: object }>()
+    .use(compress())
+    .get('/assets/*', (c) => app.fetch(c.req.raw, c.env))
+  return {
+    fetch: (request, env, context) =>
+      new URL(request.url).pathname.startsWith('/assets/')
+        ? compressed.fetch(request, env as object, context)
+        : app.fetch(request, env, context),
+  }
 }
 
 async function listen(app: Pick<Hono, 'fetch'>, { port = 8787, host = '127.0.0.1' }: HostOptions): Promise<ServerType> {

@@ -3,6 +3,7 @@ import { audit } from './audit.ts'
 import { coordinator } from './coordinator.ts'
 import { engine } from './engine.ts'
 import { kernels } from './kernels.ts'
+import { pages } from './pages.ts'
 import { privacy } from './privacy.ts'
 import { quantised } from './quantised.ts'
 import { convergence } from './utility/convergence.ts'
@@ -25,7 +26,7 @@ const OPTIONS = {
   help: { type: 'boolean', default: false },
 } as const
 
-const HELP = `Usage: npm run bench -- [audit|convergence|coordinator|engine|kernels|privacy|quantised|utility ...] [options]
+const HELP = `Usage: npm run bench -- [audit|convergence|coordinator|engine|kernels|pages|privacy|quantised|utility ...] [options]
 
   audit       random tamperings of a run's objects that are found; replay of 10,000 rounds, spend of as many charges
   convergence error on a quadratic after many rounds, by K and by sigma (--out: SVG plot)
@@ -33,6 +34,7 @@ const HELP = `Usage: npm run bench -- [audit|convergence|coordinator|engine|kern
   engine      a round's forwards as a ratio to plain inference of the same sequences, in every space; peak memory; PyTorch,
               where $SOTTO_PYTHON or python3 has torch and onnx
   kernels     directions, perturbation and update in WASM SIMD and plain TypeScript, nanoseconds a weight
+  pages       of a run of 10,000 rounds in Chromium: weight, first paint, longest frame while scrolling and zooming
   privacy     accountant, calibration, noise and sampling, as operations a second
   quantised   what the variants of a model folder cost in the finite differences and gain in time (--model, --text)
   utility     held-out accuracy of the demo's run over several seeds, private, without noise, and bag of words; with --model and
@@ -41,7 +43,7 @@ const HELP = `Usage: npm run bench -- [audit|convergence|coordinator|engine|kern
   --seeds N          seeds of utility (default 3)
   --model DIR        quantised: folder with several variants under onnx/; utility: what test/models/export-sentences.py wrote
   --text FILE        texts, one a line
-  --json             audit, coordinator, engine: one JSON document as the last line
+  --json             audit, coordinator, engine, pages: one JSON document as the last line
 
 Of utility with --model:
   --data DIR         folder of the tasks: NAME/train.tsv and so on, text, tab, label
@@ -84,6 +86,7 @@ const BENCHES: Readonly<Record<string, (values: Values) => Promise<unknown>>> = 
   coordinator,
   engine,
   kernels: async () => kernels(),
+  pages,
   privacy,
   quantised: ({ model, text }) => quantised({ model, text }),
   utility,
