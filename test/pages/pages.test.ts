@@ -65,19 +65,22 @@ describe.each(PLACES)('the pages on %s', (on) => {
       await opened.page.goto(`${stage.host.url}${path}#token=${token}`)
       return opened
     }
+    let working: Promise<unknown> | undefined
+    /** Works the run off, once. */
+    const finish = () => (working ??= Promise.all(staged.workers.map((worker) => workOff(worker, run, REST_MS))))
     const figure = (page: Page, name: string) => page.locator(`[data-figure="${name}"]`).first().textContent()
     const facts = async () => (await stage.admin.get(`/v1/runs/${run}`)).body
 
     it('show a run as it goes, without being loaded again, and its figures are those of the API', async () => {
       const { page, faults } = await open(`/runs/${run}`)
       await page.getByText('of 24').first().waitFor()
-      const working = Promise.all(staged.workers.map((worker) => workOff(worker, run, REST_MS)))
+      const worked = finish()
       // Live: rounds close while the page is open.
       const closed = () => page.locator('.strip .closed').count()
       await expect.poll(closed, WAIT).toBeGreaterThanOrEqual(2)
       await page.getByText('round 1 closed').waitFor()
       expect((await facts()).state).toBe('running')
-      await working
+      await worked
       await page.locator('.state.completed').waitFor()
       await expect.poll(closed, WAIT).toBe(ROUNDS)
       const told = await facts()
@@ -95,6 +98,7 @@ describe.each(PLACES)('the pages on %s', (on) => {
     })
 
     it('say of privacy what the API says, and what the accountant makes of it', async () => {
+      await finish()
       const { page, faults } = await open(`/runs/${run}/privacy`)
       const told = (await facts()).spent[0]
       await page.getByText(`of 4`).first().waitFor()
@@ -140,6 +144,7 @@ describe.each(PLACES)('the pages on %s', (on) => {
     }
 
     it('verify a run as sotto audit does', async () => {
+      await finish()
       const { page, faults } = await open(`/runs/${run}/ledger`, { token: auditor })
       await page.getByRole('button', { name: 'Verify' }).click()
       await page.locator('[data-verdict]').waitFor()
@@ -165,6 +170,7 @@ describe.each(PLACES)('the pages on %s', (on) => {
     })
 
     it('verify a dataset, and say what is still affordable', async () => {
+      await finish()
       const { page, faults } = await open('/datasets/north', { token: auditor })
       await page.getByRole('button', { name: 'Verify' }).click()
       await page.locator('[data-verdict="holds"]').waitFor()
@@ -179,6 +185,7 @@ describe.each(PLACES)('the pages on %s', (on) => {
     })
 
     it('plan as the coordinator plans', async () => {
+      await finish()
       const { page, faults } = await open('/plan')
       await page.getByLabel('Like the run').selectOption(run)
       await page.getByText('As a run file').click()
@@ -205,6 +212,7 @@ describe.each(PLACES)('the pages on %s', (on) => {
     })
 
     it('compare runs, from the list', async () => {
+      await finish()
       const other = (await stage.admin.post('/v1/runs', { ...staged.request, budget: { epsilon: 2, delta: 1e-5 } }))
         .body.id
       await stage.admin.post(`/v1/runs/${other}/cancel`)
@@ -220,6 +228,7 @@ describe.each(PLACES)('the pages on %s', (on) => {
     })
 
     it('show nothing to those without a token, and say why to those with a wrong one', async () => {
+      await finish()
       const { page } = await openPage(browser, { width: 1280, dark: false })
       await page.goto(`${stage.host.url}/runs/${run}`)
       await page.getByLabel('Token').fill('sotto_wrong')
@@ -239,6 +248,7 @@ describe.each(PLACES)('the pages on %s', (on) => {
       [1280, false],
       [400, true],
     ])('are whole and accessible, %i pixels wide, dark: %s, and light to load', async (width, dark) => {
+      await finish()
       const { page, faults } = await openPage(browser, { width, dark })
       const loading: Promise<number>[] = []
       page.on('response', (response) => {
@@ -283,6 +293,7 @@ describe.each(PLACES)('the pages on %s', (on) => {
     })
 
     it('find what was tampered with, as sotto audit does', async () => {
+      await finish()
       const key = `runs/${run}/log/00000001.jsonl`
       const objects = await storeOf()
       const before = (await objects.fetch(key))!
