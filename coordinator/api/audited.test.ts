@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { verifyEd25519 } from '../../cli/audit/log.ts'
-import { auditDataset, auditRun, fromBase64 } from '../../shared/ledger/index.ts'
+import { auditDataset, auditRun, datasetLog, EMPTY_LOG, fromBase64, runLog } from '../../shared/ledger/index.ts'
 import { Hosts, PLACES, type StagedHost } from '../../test/rehearsal/host.ts'
 import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
 import { FakeWorker, setStage } from '../../test/rehearsal/worker.ts'
@@ -35,6 +35,31 @@ describe.each(PLACES)('what an audit reads through the coordinator on %s', (on) 
     expect(audit.spent[0]?.epsilon).toBe(facts.spent[0].epsilon)
     const { charges } = await auditDataset({ read }, { dataset: 'north', ...signed })
     expect(charges).toBe(5)
+  })
+
+  it('comes segment after segment to those who read all of it', async () => {
+    for (const [of, id] of [
+      ['runs', run],
+      ['datasets', 'north'],
+    ] as const) {
+      const texts: string[] = []
+      for (let first = 0; ; ) {
+        const { body } = await stage.admin.get(`/v1/log/segments?of=${of}&id=${id}&first=${first}`)
+        if (body.items.length === 0) break
+        for (const item of body.items) {
+          expect(item.first).toBe(first)
+          const form = of === 'runs' ? runLog : datasetLog
+          expect(Buffer.from((await read(form.segmentKey(id, first)))!).toString()).toBe(item.text)
+          first += item.text.trimEnd().split('\n').length
+          texts.push(item.text)
+        }
+      }
+      const form: Pick<typeof runLog, 'read'> | Pick<typeof datasetLog, 'read'> = of === 'runs' ? runLog : datasetLog
+      expect(form.read(EMPTY_LOG, texts.join('')).head.size).toBeGreaterThan(5)
+    }
+    // None begins in the middle of another.
+    expect((await stage.admin.get(`/v1/log/segments?of=runs&id=${run}&first=99999`)).body).toEqual({ items: [] })
+    expect((await stage.admin.get('/v1/log/segments?of=models&id=a&first=0')).body.code).toBe('bad_request')
   })
 
   it('is nothing else of the store', async () => {

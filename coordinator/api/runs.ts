@@ -2,7 +2,6 @@ import { createRoute, z } from '@hono/zod-openapi'
 import {
   checkpointSchema,
   Identifier,
-  logIdentitySchema,
   pageOf,
   type Run as RunAnswer,
   runSchema,
@@ -10,8 +9,7 @@ import {
   runSummarySchema,
   updatesSchema,
 } from '../../shared/api/index.ts'
-import { datasetLog, runLog } from '../../shared/ledger/index.ts'
-import { adapterKey } from '../../shared/zo/index.ts'
+import { runLog } from '../../shared/ledger/index.ts'
 import { checkpointKey, type RunFacts } from '../run/index.ts'
 import { ApiError } from './fault.ts'
 import { DOWNLOAD_SECONDS } from './models.ts'
@@ -36,55 +34,6 @@ export async function answerOf(services: Services, facts: RunFacts): Promise<Run
   const { adapter } = facts
   const url = adapter && (await services.objects.signedGet(adapter.key, DOWNLOAD_SECONDS))
   return { ...facts, adapter: adapter && url !== null ? { ...adapter, url } : null }
-}
-
-/** Whose logs these are, for those who verify them. */
-export function logRoutes(services: Services) {
-  const log = createRoute({
-    method: 'get',
-    path: '/v1/log',
-    summary: 'Name and public key of the logs of this coordinator',
-    security,
-    middleware: allow(services, 'admin', 'operator', 'auditor', 'worker'),
-    responses: { 200: json(logIdentitySchema, 'Pin it.'), ...problems },
-  })
-  const object = createRoute({
-    method: 'get',
-    path: '/v1/log/objects',
-    summary:
-      'An object that an audit reads: a segment or the checkpoint of a log, or the adapter of a run, as it lies in the store',
-    security,
-    middleware: allow(services, 'admin', 'operator', 'auditor'),
-    request: { query: z.strictObject({ key: z.string().max(200) }) },
-    responses: {
-      200: { description: 'Its bytes.', content: { 'application/octet-stream': { schema: z.string() } } },
-      204: { description: 'There is none: a log is read until that is the answer.' },
-      ...problems,
-    },
-  })
-  return newApi()
-    .openapi(log, async (c) => c.json(services.logIdentity, 200))
-    .openapi(object, async (c) => {
-      const { key } = c.req.valid('query')
-      if (!isAudited(key)) throw new ApiError('not_found', 'key')
-      if (((await services.objects.size(key)) ?? 0) > OBJECT_BYTES_MAX) throw new ApiError('object_too_large', 'key')
-      const bytes = await services.objects.fetch(key)
-      if (!bytes) return c.body(null, 204)
-      return c.body(bytes as Uint8Array<ArrayBuffer>, 200, { 'Content-Type': 'application/octet-stream' })
-    })
-}
-
-/** Of what is passed through: larger adapters are read from the store itself. */
-const OBJECT_BYTES_MAX = 32 * 2 ** 20
-
-const LOG_KEY = /^(?<folder>runs|datasets)\/(?<id>[a-z0-9][a-z0-9_-]{0,62})\/(?<rest>.+)$/
-
-/** Whether a key is one of those that an audit reads, and of nothing else in the store. */
-function isAudited(key: string): boolean {
-  const { folder, id = '', rest = '' } = LOG_KEY.exec(key)?.groups ?? {}
-  const form = folder === 'runs' ? runLog : datasetLog
-  if (folder === 'runs' && key === adapterKey(id)) return true
-  return key === form.checkpointKey(id) || key === form.segmentKey(id, Number(/^log\/(\d{8})\.jsonl$/.exec(rest)?.[1]))
 }
 
 /** Runs that are there: lists, one, and its end. */

@@ -32,7 +32,6 @@ const PLACES: readonly (readonly [path: string, page: PageName])[] = [
   ['/runs/:id/ledger', 'ledger'],
   ['/datasets', 'datasets'],
   ['/datasets/:id', 'dataset'],
-  ['/datasets/:id/ledger', 'ledger'],
   ['/plan', 'plan'],
 ]
 

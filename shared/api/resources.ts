@@ -320,6 +320,10 @@ export const updatesSchema = z
   })
   .meta({ id: 'Updates' })
 
+export const segmentsSchema = z
+  .strictObject({ items: z.array(z.strictObject({ first: z.int(), text: z.string() })) })
+  .meta({ id: 'Segments', description: 'Each continues the one before.' })
+
 // --- events ---
 export const runEventSchema = z
   .discriminatedUnion('type', [

@@ -58,6 +58,7 @@ describe.each(PLACES)('on %s', (on) => {
     ['POST', '/v1/runs/plan', ['admin', 'operator']],
     ['POST', '/v1/runs', ['admin', 'operator']],
     ['GET', '/v1/log', ['admin', 'operator', 'auditor', 'worker', 'elsewhere']],
+    ['GET', '/v1/log/segments', ['admin', 'operator', 'auditor']],
     ['GET', '/v1/log/objects', ['admin', 'operator', 'auditor']],
     ['GET', '/v1/runs', ['admin', 'operator', 'auditor']],
     ['GET', '/v1/runs/{run}', ['admin', 'operator', 'auditor', 'worker'], ['elsewhere']],

@@ -1,11 +1,14 @@
+import { connect, SottoError } from '../../../client/index.ts'
 import {
   type Audit,
   AuditError,
   auditDataset,
   auditRun,
   type DatasetAudit,
+  datasetLog,
   fromBase64,
   type RunRecord,
+  runLog,
   toBase64,
 } from '../../../shared/ledger/index.ts'
 
@@ -32,22 +35,43 @@ export type AuditTold =
 
 const tell = (told: AuditTold) => postMessage(told)
 
+/** Seconds that an audit waits for a coordinator that is busy or away. */
+const PATIENCE = 120
+
+const SEGMENT = /^(runs|datasets)\/([^/]+)\/log\/(\d{8})\.jsonl$/
+
 /** Objects of the log, passed through by the coordinator: what it could change, the signatures tell. */
 function sourceOf(token: string) {
+  const { api, answer } = connect({ url: location.origin, token, patience: PATIENCE })
+  /** Segments that came with the one that was asked for. */
+  let ahead = new Map<string, Uint8Array>()
   let objects = 0
   let bytes = 0
+
+  async function segmentsAt(key: string): Promise<void> {
+    const [, of, id, first] = SEGMENT.exec(key) ?? []
+    if (id === undefined) return
+    const query = { of: of as 'runs' | 'datasets', id, first: String(Number(first)) }
+    const { items } = await answer(api.v1.log.segments.$get({ query }))
+    const form = of === 'runs' ? runLog : datasetLog
+    ahead = new Map(items.map((item) => [form.segmentKey(id, item.first), new TextEncoder().encode(item.text)]))
+  }
+
+  async function objectAt(key: string): Promise<Uint8Array | null> {
+    const response = await api.v1.log.objects.$get({ query: { key } })
+    if (!response.ok) throw new Unread(response.status === 413 ? 'object_too_large' : `status_${response.status}`, key)
+    return response.status === 204 ? null : new Uint8Array(await response.arrayBuffer())
+  }
+
   return {
     read: async (key: string): Promise<Uint8Array | null> => {
-      const url = `/v1/log/objects?key=${encodeURIComponent(key)}`
-      const response = await fetch(url, { headers: { Authorization: `Bearer ${token}` } })
-      if (response.status === 204) return null
-      if (response.status === 413) throw new Unread('object_too_large', key)
-      if (!response.ok) throw new Unread(`status_${response.status}`, key)
-      const body = new Uint8Array(await response.arrayBuffer())
+      if (!ahead.has(key)) await segmentsAt(key)
+      const object = ahead.get(key) ?? (await objectAt(key))
+      if (!object) return null
       objects += 1
-      bytes += body.length
+      bytes += object.length
       tell({ kind: 'progress', objects, bytes })
-      return body
+      return object
     },
   }
 }
@@ -103,6 +127,8 @@ async function audit({ kind, id, token, name, publicKey }: AuditQuestion): Promi
   } catch (error) {
     if (error instanceof AuditError || error instanceof Unread)
       return { kind: 'fault', code: error.code, object: error.object, detail: error.message }
+    if (error instanceof SottoError)
+      return { kind: 'fault', code: error.code ?? `status_${error.status}`, object: '', detail: error.message }
     throw error
   }
 }

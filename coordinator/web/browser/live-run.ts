@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
-import type { Sotto } from '../../../client/index.ts'
+import { type Sotto, SottoError } from '../../../client/index.ts'
 import type { Curves, Run, RunEvent } from '../../../shared/api/index.ts'
 
 /** A run as it goes: what the API says of it, its closed rounds in columns, and its newest events. */
@@ -17,6 +17,8 @@ const TAIL_RECORDS = 40
 const TAIL_EVENTS = 60
 /** However often rounds close, the page asks no more often. */
 const REFRESH_MS = 1000
+/** Until a coordinator that is away is asked again. */
+const AWAY_MS = 3000
 
 /** The columns of a page of rounds behind those that are known. */
 function joined(known: Curves | null, more: Curves): Curves {
@@ -82,16 +84,33 @@ export function useLiveRun(sotto: Sotto, id: string, { isDrawn = true }: { isDra
         refresh().catch(() => {})
       }, REFRESH_MS)
     }
+    let last: number | null = null
     const follow = async () => {
       const { head } = await runOf(sotto, id)
-      for await (const event of sotto.events(id, Math.max(-1, head.size - TAIL_RECORDS))) {
+      last ??= Math.max(-1, head.size - TAIL_RECORDS)
+      for await (const event of sotto.events(id, last)) {
         if (isGone) return
+        last = event.seq
         setState((old) => ({ ...old, events: [event, ...old.events].slice(0, TAIL_EVENTS) }))
         if (event.seq >= head.size) soon()
       }
     }
+    const keepFollowing = async () => {
+      while (!isGone) {
+        try {
+          return await follow()
+        } catch (error) {
+          if (isGone) return
+          setState((old) => ({ ...old, error }))
+          // A refusal stays one; a coordinator that is away comes back.
+          if (error instanceof SottoError && error.status < 500) return
+          await new Promise((resolve) => setTimeout(resolve, AWAY_MS))
+          soon()
+        }
+      }
+    }
     refresh().catch(() => {})
-    follow().catch((error: unknown) => isGone || setState((old) => ({ ...old, error })))
+    void keepFollowing()
     return () => {
       isGone = true
       if (waiting !== null) clearTimeout(waiting)

@@ -9,14 +9,13 @@ import { Card, RunTabs, State } from '../parts.tsx'
 import { idAfter } from '../session.ts'
 import { Verify } from '../verify.tsx'
 
-const kind = location.pathname.startsWith('/runs/') ? 'runs' : 'datasets'
-const id = idAfter(kind)
+const id = idAfter('runs')
 
 const Ledger: Page = ({ sotto, token }) => (
   <>
-    {kind === 'runs' ? <RunHead sotto={sotto} /> : <h1>{id}</h1>}
-    <Verify sotto={sotto} token={token} kind={kind} id={id} />
-    {kind === 'runs' ? <Records sotto={sotto} token={token} /> : null}
+    <RunHead sotto={sotto} />
+    <Verify sotto={sotto} token={token} kind="runs" id={id} />
+    <Records sotto={sotto} />
   </>
 )
 
@@ -45,35 +44,30 @@ interface Line {
 }
 
 /** Lines of the log from a record on, as they lie in the store. */
-async function linesFrom(
-  sotto: Sotto,
-  token: string,
-  from: number | null,
-): Promise<{ lines: Line[]; size: number; from: number }> {
+async function linesFrom(sotto: Sotto, from: number | null): Promise<{ lines: Line[]; size: number; from: number }> {
   const { head } = await runOf(sotto, id)
   const first = Math.max(0, Math.min(from ?? head.size - PAGE, head.size - 1))
   const updates = await sotto.answer(
     sotto.api.v1.runs[':id'].updates.$get({ param: { id }, query: { after: String(first) } }),
   )
   const lines: Line[] = []
-  for (const segment of updates.segments) {
-    if (lines.length >= PAGE) break
-    const key = runLog.segmentKey(id, segment.first)
-    const response = await fetch(`/v1/log/objects?key=${encodeURIComponent(key)}`, {
-      headers: { Authorization: `Bearer ${token}` },
-    })
-    if (!response.ok) throw new Error(`${key} can not be read: ${response.status}`)
-    for (const text of (await response.text()).trimEnd().split('\n')) {
+  for (let at = updates.segments[0]?.first; at !== undefined && lines.length < PAGE; ) {
+    const { items } = await sotto.answer(
+      sotto.api.v1.log.segments.$get({ query: { of: 'runs', id, first: String(at) } }),
+    )
+    const texts = items.flatMap(({ text }) => text.trimEnd().split('\n'))
+    for (const text of texts) {
       const { seq, time, type } = JSON.parse(text) as Line
       if (seq >= first && lines.length < PAGE) lines.push({ seq, time, type, text })
     }
+    at = texts.length === 0 ? undefined : at + texts.length
   }
   return { lines, size: head.size, from: first }
 }
 
-function Records({ sotto, token }: { sotto: Sotto; token: string }) {
+function Records({ sotto }: { sotto: Sotto }) {
   const [from, setFrom] = useState<number | null>(null)
-  const { value, error, again } = useAsked(() => linesFrom(sotto, token, from), String(from))
+  const { value, error, again } = useAsked(() => linesFrom(sotto, from), String(from))
   const at = value?.from ?? 0
   return (
     <Card title="Records" wide>
