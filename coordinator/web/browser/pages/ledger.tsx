@@ -1,6 +1,5 @@
 import { useState } from 'preact/hooks'
 import type { Sotto } from '../../../../client/index.ts'
-import { runLog } from '../../../../shared/ledger/chain.ts'
 import { useAsked } from '../asking.ts'
 import { brief, count, moment } from '../figures.ts'
 import { type Page, show, Trouble, Waiting } from '../frame.tsx'
