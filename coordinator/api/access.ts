@@ -90,7 +90,7 @@ export function workerRoutes(services: Services) {
     path: '/v1/workers',
     summary: 'List workers',
     security,
-    middleware: admin,
+    middleware: allow(services, 'admin', 'operator', 'auditor'),
     request: { query: pageQuery },
     responses: { 200: json(pageOf(workerSchema), 'A page.'), ...problems },
   })

@@ -97,6 +97,15 @@ describe.each(PLACES)('the pages on %s', (on) => {
       await page.close()
     })
 
+    it('show an auditor a whole run', async () => {
+      await finish()
+      const { page, faults } = await open(`/runs/${run}`, { token: auditor })
+      for (const { id } of staged.workers) await page.getByRole('rowheader', { name: id }).waitFor()
+      await page.getByRole('heading', { name: 'Stages' }).waitFor()
+      expect(faults).toEqual([])
+      await page.close()
+    })
+
     it('say of privacy what the API says, and what the accountant makes of it', async () => {
       await finish()
       const { page, faults } = await open(`/runs/${run}/privacy`)

@@ -48,7 +48,7 @@ describe.each(PLACES)('on %s', (on) => {
     ['GET', '/v1/tokens', ['admin']],
     ['DELETE', '/v1/tokens/token-0', ['admin']],
     ['POST', '/v1/workers', ['admin']],
-    ['GET', '/v1/workers', ['admin']],
+    ['GET', '/v1/workers', ['admin', 'operator', 'auditor']],
     ['DELETE', '/v1/workers/worker-0', ['admin']],
     ['POST', '/v1/workers/worker-0/rotate', ['admin']],
     ['GET', '/v1/workers/self', ['worker', 'elsewhere']],
