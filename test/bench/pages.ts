@@ -84,6 +84,17 @@ async function framesOf(page: Page): Promise<number[]> {
   return (await page.evaluate<number[]>('globalThis.frames_')).slice(1)
 }
 
+/** Milliseconds that the page takes to download the log and audit it. */
+async function verified(browser: Browser, url: string): Promise<number> {
+  const { page } = await load(browser, url, '.records li')
+  const started = performance.now()
+  await page.getByRole('button', { name: 'Verify' }).click()
+  await page.locator('[data-verdict]').waitFor({ timeout: 600_000 })
+  const verdict = await page.locator('[data-verdict]').getAttribute('data-verdict')
+  if (verdict !== 'holds') throw new Error(`the audit says ${verdict}`)
+  return performance.now() - started
+}
+
 /** What the pages of a run of 10,000 rounds weigh, how soon they are there, and how smoothly they move. */
 export async function pages({ json }: { json: boolean }): Promise<void> {
   if (!hasBrowser) throw new Error('Chromium is not installed: apt-get install chromium')
@@ -112,6 +123,7 @@ export async function pages({ json }: { json: boolean }): Promise<void> {
     figures.frames = frames.length
     figures['frame p50 ms'] = Math.round(median(frames))
     figures['longest frame ms'] = Math.round(Math.max(...frames))
+    figures['verify ms'] = Math.round(await verified(browser, `${place}/ledger#token=${coordinator.admin.token}`))
     for (const [name, value] of Object.entries(figures)) console.log(`${name}: ${value}`)
     if (json) console.log(JSON.stringify(figures))
   } finally {
