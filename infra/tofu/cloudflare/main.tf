@@ -49,11 +49,10 @@ resource "terraform_data" "worker" {
 resource "cloudflare_workers_custom_domain" "coordinator" {
   count = var.hostname == "" ? 0 : 1
 
-  account_id  = var.account_id
-  zone_id     = var.zone_id
-  hostname    = var.hostname
-  service     = "sotto"
-  environment = "production"
+  account_id = var.account_id
+  zone_id    = var.zone_id
+  hostname   = var.hostname
+  service    = "sotto"
 
   depends_on = [terraform_data.worker]
 }
