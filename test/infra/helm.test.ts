@@ -57,12 +57,12 @@ const python = findPython('helm_python')
 const engine = helm ?? python
 
 /** What Helm makes of values. @throws what it refuses them with */
-function render(values: object): Manifest[] {
+function render(values: object, release = 'sotto'): Manifest[] {
   const input = stringify(values)
-  const template = ['template', 'sotto', CHART, '--namespace', 'sotto', '--values', '-']
+  const template = ['template', release, CHART, '--namespace', 'sotto', '--values', '-']
   const { status, said } = helm
     ? outcomeOf(helm, template, input)
-    : outcomeOf(python!, ['test/infra/render.py', CHART], input)
+    : outcomeOf(python!, ['test/infra/render.py', CHART, release], input)
   if (status !== 0) throw new Error(said)
   return helm ? objectsOf(said) : (JSON.parse(said) as string[]).flatMap(objectsOf)
 }
@@ -145,6 +145,10 @@ describe(`the chart, rendered${unless(engine, 'helm')}`, () => {
     ['values against the schema', { worker: { gpus: 'one' } }, /gpus/],
   ])('refuses %s', (_, values, reason) => {
     expect(() => render(values)).toThrow(reason)
+  })
+
+  it.skipIf(!engine)('refuses a release whose name it would have to cut short', () => {
+    expect(() => render({}, 'a'.repeat(41))).toThrow(/too long/)
   })
 
   it.skipIf(!engine)('lets a worker take back what all workers have', () => {

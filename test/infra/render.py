@@ -1,4 +1,4 @@
-"""Renders the chart of a folder with the values on standard input, by Helm's own engine, and checks it as `helm lint` does."""
+"""Renders the chart of a folder for a release with the values on standard input, by Helm's own engine, and checks it as `helm lint` does."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ try:
         raise SystemExit("\n".join(report["errors"]))
     with helm.Chart.load(folder) as chart:
         chart.validate_schema(values)
-        rendered = chart.render(values=values, name="sotto", namespace="sotto")
+        rendered = chart.render(values=values, name=sys.argv[2], namespace="sotto")
 except helm.HelmError as error:
     raise SystemExit(str(error))
 print(json.dumps([text for path, text in rendered.items() if path.endswith(".yaml")]))
