@@ -22,7 +22,7 @@ describe('shell scripts', () => {
 })
 
 /** Slurm's own reading of the script, where a controller answers. */
-const sbatch = findTool('sbatch') && spawnSync('sinfo').status === 0 ? findTool('sbatch') : null
+const sbatch = findTool('sbatch') && spawnSync('sinfo', [], { timeout: 5000 }).status === 0 ? findTool('sbatch') : null
 
 describe('the batch job', () => {
   const folder = mkdtempSync(join(tmpdir(), 'sotto-slurm-'))
