@@ -143,6 +143,18 @@ describe('where the coordinator is away, busy or moving', () => {
     expect(requests).toHaveLength(1)
   })
 
+  it('sends a file with its checksum, which a store may want that keeps what it has', async () => {
+    const uploads = [{ path: 'weights.bin', url: '/blob' }]
+    const { url, requests } = await scripted([{ status: 201, body: { id: 'model-a', uploads } }, { status: 200 }])
+    const sotto = connect({ url, token: 't' })
+    const files = [{ path: 'weights.bin', sha256: '0'.repeat(64), bytes: 3 }]
+    expect(await sotto.uploadModel(files, async () => new TextEncoder().encode('abc'))).toBe('model-a')
+    // RFC 1321, appendix A.5: the MD5 of "abc".
+    expect(requests[1]!.headers['content-md5']).toBe(
+      Buffer.from('900150983cd24fb0d6963f7d28e17f72', 'hex').toString('base64'),
+    )
+  })
+
   it('stops waiting when it is told to stop', async () => {
     const { url } = await scripted([{ status: 503, headers: { 'Retry-After': '600' } }])
     const stop = new AbortController()

@@ -9,6 +9,7 @@ import {
   type RunEvent,
   runEventSchema,
 } from '../shared/api/index.ts'
+import { contentMd5 } from '../shared/ledger/index.ts'
 
 /** What the coordinator said in the place of what was asked for. */
 export class SottoError extends Error {
@@ -101,7 +102,8 @@ export function connect(options: ConnectOptions) {
     const upload = await answer(api.v1.models.$post({ json: { files } }))
     for (const { path, url } of upload.uploads) {
       const body = await read(path)
-      const response = await fetch(new URL(url, options.url), { method: 'PUT', body, ...(signal ? { signal } : {}) })
+      const init = { method: 'PUT', body, headers: { 'Content-MD5': contentMd5(body) }, ...(signal ? { signal } : {}) }
+      const response = await fetch(new URL(url, options.url), init)
       if (!response.ok) throw new SottoError(response.status, null)
     }
     return upload.id

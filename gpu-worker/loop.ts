@@ -52,6 +52,8 @@ export interface WorkerOptions {
   readonly random: RandomBytes
   /** Milliseconds: a report is sent a whole number of them after its lease came. 0, the default: as soon as it is made. */
   readonly beatMs?: number
+  /** Seconds: it ends once nothing was asked of it for so long. Left out: never. */
+  readonly idleSeconds?: number
   readonly log: (event: WorkerEvent) => void
   readonly signal: AbortSignal
 }
@@ -86,7 +88,7 @@ interface Desk {
 const LONG_POLL_SECONDS = 25
 
 /**
- * Leases, evaluates and reports until the signal aborts. A coordinator or store that is away is waited for; everything else
+ * Leases, evaluates and reports until the signal aborts, or nothing was asked for long enough. A coordinator or store that is away is waited for; everything else
  * throws. @throws WorkerError, EngineError or DataError, each with a code and what to do.
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
@@ -102,8 +104,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   for (const lease of site.outbox.pending()) await send(options, lease)
   const desk: Desk = { log, lifetime }
   try {
-    while (!signal.aborted) {
-      const lease = await persistently(options, () => coordinator.lease(LONG_POLL_SECONDS))
+    for (let idleSeconds = 0; !signal.aborted; ) {
+      // Seconds that the coordinator was asked for: one that is away says nothing of what it wants.
+      const waitSeconds = Math.min(LONG_POLL_SECONDS, (options.idleSeconds ?? Number.POSITIVE_INFINITY) - idleSeconds)
+      if (waitSeconds <= 0) break
+      const lease = await persistently(options, () => coordinator.lease(waitSeconds))
+      idleSeconds = lease ? 0 : idleSeconds + waitSeconds
       if (!lease) continue
       const started = performance.now()
       if (lease.kind !== 'round') await answerPublicly(options, desk, lease)

@@ -40,10 +40,12 @@ where it was.
   --max-delta D       refuse a run that asks for a larger delta (default 1e-5)
   --beat SECONDS      send each report a whole number of them after its lease came, so that nobody can tell from the time how many
                       records were drawn: longer than a round takes here, shorter than its lease (default 0: at once)
+  --idle SECONDS      end once the coordinator has wanted nothing for so long: for a job that is started anew when there is
+                      work (default: never)
   --json              one JSON object a line instead of words
   --help              this text
 
-Exit codes: 0 stopped by a signal, 1 an error that a person must look at, 2 wrong usage.`
+Exit codes: 0 stopped by a signal or by --idle, 1 an error that a person must look at, 2 wrong usage.`
 
 class UsageError extends Error {}
 
@@ -58,6 +60,7 @@ interface Settings {
   policy: Policy
   labels: string[] | null
   beatMs: number
+  idleSeconds?: number
   json: boolean
 }
 
@@ -84,6 +87,7 @@ const OPTIONS = {
   'lifetime-delta': { type: 'string' },
   'max-epsilon': { type: 'string' },
   beat: { type: 'string', default: '0' },
+  idle: { type: 'string' },
   'max-delta': { type: 'string', default: '1e-5' },
   unit: { type: 'string', default: 'record' },
   labels: { type: 'string' },
@@ -120,6 +124,7 @@ function readSettings(): Settings | null {
       ...(maxEpsilon === undefined ? {} : { maxEpsilon: positive('--max-epsilon', maxEpsilon, Number.isFinite) }),
     },
     beatMs: values.beat === '0' ? 0 : 1000 * positive('--beat', values.beat, Number.isFinite),
+    ...(values.idle === undefined ? {} : { idleSeconds: positive('--idle', values.idle, Number.isInteger) }),
     json: values.json,
   }
 }
@@ -179,6 +184,7 @@ async function main(): Promise<void> {
       openEngine: (spec, folder, masks) =>
         openSiteEngine(spec, folder, { ...settings, unit: settings.policy.unit, log }, masks),
       beatMs: settings.beatMs,
+      ...(settings.idleSeconds === undefined ? {} : { idleSeconds: settings.idleSeconds }),
       random: (length) => randomFillSync(new Uint8Array(length)),
       log,
       signal: stop.signal,

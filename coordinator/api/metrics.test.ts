@@ -33,6 +33,7 @@ describe.each(PLACES)('metrics on %s', (on) => {
     const idle = await scraped()
     expect(idle.get('sotto_runs_running')).toBe(0)
     expect(idle.get('sotto_leases_wanted{dataset="north"}')).toBe(0)
+    expect(idle.get('sotto_dataset_runs{dataset="north"}')).toBe(0)
     expect(idle.get('sotto_dataset_epsilon_budget{dataset="south"}')).toBe(20)
 
     const datasets = ['north', 'south']
@@ -42,6 +43,7 @@ describe.each(PLACES)('metrics on %s', (on) => {
       return datasets.map((id) => samples.get(`sotto_leases_wanted{dataset="${id}"}`))
     }
     await expect.poll(wanted).toEqual([1, 1])
+    const runsOf = async (id: string) => (await scraped()).get(`sotto_dataset_runs{dataset="${id}"}`)
     const begun = await scraped()
     expect(begun.get('sotto_dataset_epsilon_reserved{dataset="north"}')).toBeGreaterThan(
       begun.get('sotto_dataset_epsilon_charged{dataset="north"}')!,
@@ -51,6 +53,8 @@ describe.each(PLACES)('metrics on %s', (on) => {
     for (const [at, worker] of workers.entries()) {
       const lease = (await worker.lease())!
       if (at === 0) expect(await wanted()).toEqual([0, 1])
+      // A held lease is wanted no more, and its worker still is.
+      expect(await runsOf('north')).toBe(1)
       await worker.send(lease, Array(length).fill(1))
     }
     await expect.poll(async () => (await scraped()).get(`sotto_run_rounds_closed{run="${run.id}"}`)).toBe(1)
@@ -63,9 +67,14 @@ describe.each(PLACES)('metrics on %s', (on) => {
         ...[epsilon, reports, bytes],
       ])
     }
+    await stage.admin.post(`/v1/runs/${run.id}/pause`, {})
+    await expect.poll(() => runsOf('north')).toBe(0)
+    await stage.admin.post(`/v1/runs/${run.id}/resume`, {})
+    await expect.poll(() => runsOf('north')).toBe(1)
     await stage.admin.post(`/v1/runs/${run.id}/cancel`, {})
     const ended = await scraped()
     expect(ended.get('sotto_runs_running')).toBe(0)
+    expect(ended.get('sotto_dataset_runs{dataset="north"}')).toBe(0)
     expect(ended.get('sotto_dataset_epsilon_reserved{dataset="north"}')).toBe(
       ended.get('sotto_dataset_epsilon_charged{dataset="north"}'),
     )

@@ -14,6 +14,7 @@ interface Sample {
 
 const HELP: Readonly<Record<string, string>> = {
   sotto_leases_wanted: 'Leases that a worker of the dataset would get now, over all running runs.',
+  sotto_dataset_runs: 'Runs of the dataset that go on and are not paused.',
   sotto_runs_running: 'Runs that have not ended, paused ones among them.',
   sotto_run_rounds: 'Rounds of the run.',
   sotto_run_rounds_closed: 'Closed rounds of the run.',
@@ -62,11 +63,16 @@ function samplesOfRun({ id, rounds, round, spent }: RunFacts): Sample[] {
   ]
 }
 
-function samplesOfDataset({ id, budget, spent, reserved }: Dataset, wanted: number): Sample[] {
+function samplesOfDataset({ id, budget, spent, reserved }: Dataset, runs: readonly RunFacts[]): Sample[] {
   const labels = { dataset: id }
+  const wanted = runs.flatMap((run) => run.wanted).filter((dataset) => dataset === id)
+  const own = runs.filter(
+    ({ state, spec }) => state === 'running' && spec.datasets.some((dataset) => dataset.id === id),
+  )
   return [
     // Zeros too: an autoscaler has to see that nobody is wanted.
-    { name: 'sotto_leases_wanted', labels, value: wanted },
+    { name: 'sotto_leases_wanted', labels, value: wanted.length },
+    { name: 'sotto_dataset_runs', labels, value: own.length },
     { name: 'sotto_dataset_epsilon_budget', labels, value: budget.epsilon },
     { name: 'sotto_dataset_epsilon_charged', labels, value: spent.ofBudget },
     { name: 'sotto_dataset_epsilon_reserved', labels, value: reserved.ofBudget },
@@ -91,17 +97,18 @@ async function allSamples(services: Services): Promise<Sample[]> {
   const ids = await services.directory.runningRuns()
   const found = await Promise.all(ids.map(async (id) => (await services.runs.get(id)).describe()))
   const runs = found.filter((run) => run !== null)
-  const wanted = new Map<string, number>()
-  for (const dataset of runs.flatMap((run) => run.wanted)) wanted.set(dataset, (wanted.get(dataset) ?? 0) + 1)
   const datasets = await allDatasets(services)
   return [
     { name: 'sotto_runs_running', labels: {}, value: runs.length },
     ...runs.flatMap(samplesOfRun),
-    ...datasets.flatMap((dataset) => samplesOfDataset(dataset, wanted.get(dataset.id) ?? 0)),
+    ...datasets.flatMap((dataset) => samplesOfDataset(dataset, runs)),
   ]
 }
 
-/** Figures for a monitor and for an autoscaler of workers, which starts as many as leases are wanted. */
+/**
+ * Figures for a monitor and for an autoscaler of workers. A lease that is held is wanted no more: who stops workers goes by the
+ * runs of their dataset, as a worker that is stopped over a lease costs that dataset another charge.
+ */
 export function metricRoutes(services: Services) {
   const metrics = createRoute({
     method: 'get',

@@ -6,6 +6,7 @@ import {
   type S3ServiceException,
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import { contentMd5 } from '../../shared/ledger/index.ts'
 import { checkKey, type ObjectStore, StoreError } from './store.ts'
 
 export interface S3Options {
@@ -38,8 +39,12 @@ export function openS3Store(options: S3Options): ObjectStore {
     requestHandler: { connectionTimeout: 3000, requestTimeout: 30_000 },
   })
 
+  const bodyOf = (key: string, bytes: Uint8Array) => {
+    return { Bucket, Key: keyOf(key), Body: bytes, ContentMD5: contentMd5(bytes) }
+  }
+
   async function create(key: string, bytes: Uint8Array): Promise<'created' | 'exists'> {
-    const command = new PutObjectCommand({ Bucket, Key: keyOf(key), Body: bytes, IfNoneMatch: '*' })
+    const command = new PutObjectCommand({ ...bodyOf(key, bytes), IfNoneMatch: '*' })
     for (let attempt = 0; ; attempt++) {
       try {
         await client.send(command)
@@ -53,7 +58,7 @@ export function openS3Store(options: S3Options): ObjectStore {
 
   async function replace(key: string, bytes: Uint8Array): Promise<void> {
     try {
-      await client.send(new PutObjectCommand({ Bucket, Key: keyOf(key), Body: bytes }))
+      await client.send(new PutObjectCommand(bodyOf(key, bytes)))
     } catch (error) {
       throw storeError(error)
     }

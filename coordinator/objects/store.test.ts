@@ -1,5 +1,7 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { serve } from '@hono/node-server'
@@ -223,5 +225,23 @@ describe('the S3 store', () => {
   it('out of reach is unavailable', async () => {
     const store = openS3Store({ ...inject('s3'), endpoint: 'http://127.0.0.1:9' })
     await expect(store.create('a/b', bytesOf('x'))).rejects.toEqual(code('unavailable'))
+  })
+
+  it('gives each upload a checksum, as a bucket wants whose objects are locked for a time', async () => {
+    const sums: unknown[] = []
+    const locked = createServer(async (request, response) => {
+      const hash = createHash('md5')
+      for await (const chunk of request) hash.update(chunk)
+      const sum = request.headers['content-md5']
+      sums.push(sum)
+      response.writeHead(sum === hash.digest('base64') ? 200 : 400).end()
+    })
+    await new Promise<void>((resolve) => locked.listen(0, '127.0.0.1', resolve))
+    const endpoint = `http://127.0.0.1:${(locked.address() as AddressInfo).port}`
+    const store = openS3Store({ ...inject('s3'), endpoint })
+    expect(await store.create('a/b', bytesOf('x'))).toBe('created')
+    await store.replace('a/b', new Uint8Array())
+    expect(sums).toHaveLength(2)
+    locked.close()
   })
 })

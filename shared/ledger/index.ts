@@ -18,6 +18,7 @@ export {
   runLog,
   type Segment,
 } from './chain.ts'
+export { contentMd5 } from './content-md5.ts'
 export { cosign, cosignedAt, parseWitnessKey, witnessKey } from './cosignature.ts'
 export { COUNT, countEvent, type DatasetStanding, Tally, verifyDataset } from './dataset.ts'
 export { type AuditedShare, auditDataset, type DatasetAudit, readStanding } from './dataset-audit.ts'

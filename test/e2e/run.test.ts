@@ -115,3 +115,17 @@ describe('a whole run over real processes', () => {
     expect(Object.values(tensors).length).toBe(space.kind === 'lora' ? 2 * space.sites.length : Number.NaN)
   })
 })
+
+describe('a worker that ends where nothing is asked of it', () => {
+  const stage = new Stage()
+  afterAll(() => stage.close())
+
+  it('ends after the run, and not between its rounds', async () => {
+    await stage.startCoordinator()
+    await stage.addSite('north', { records: records('north', COUNT) })
+    const { id } = await stage.submit({ rounds: 4, directions: 4, datasets: ['north'], quorum: 1 })
+    const worker = stage.startWorker('north', { args: ['--idle', '1'] })
+    expect(await worker.exited).toBe(0)
+    expect(await stage.client.run(id)).toMatchObject({ state: 'completed', round: 4 })
+  })
+})
