@@ -13,6 +13,7 @@ export {
 } from './examine.ts'
 export { type Variant, variantsOf } from './graph/file.ts'
 export { inspectModel, type ModelInspection, type ModelSite, type ModelTask } from './inspect.ts'
+export { type MergedWeight, mergedWeights, type TrainedAdapter, turned, writeMerged } from './merge/index.ts'
 export {
   FORWARD_DEFAULTS,
   type ForwardSettings,
