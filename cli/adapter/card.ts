@@ -1,8 +1,16 @@
 import type { Run } from '../../shared/api/index.ts'
 import { roundedUp } from '../output.ts'
 
+export type Format = 'peft' | 'onnx' | 'safetensors'
+
+const LIBRARIES: Readonly<Record<Format, string>> = {
+  peft: 'library_name: peft',
+  safetensors: 'library_name: transformers',
+  onnx: 'library_name: transformers.js',
+}
+
 /** What a model card says of the privacy of a run: what was promised to whom, and where that can be checked. */
-export function modelCard(run: Run, base: string): string {
+export function modelCard(run: Run, base: string, format: Format = 'peft'): string {
   const { spec, spent, adapter, head, id } = run
   const units = [...new Set(spec.datasets.map(({ unit }) => unit))].join(', ')
   const rows = spent.map(({ dataset, epsilon, charges }) => {
@@ -15,11 +23,11 @@ export function modelCard(run: Run, base: string): string {
   )
   return `---
 base_model: ${JSON.stringify(base)}
-library_name: peft
+${LIBRARIES[format]}
 tags: [differential-privacy, zeroth-order, sotto]
 ---
 
-# An adapter trained under differential privacy
+# ${format === 'peft' ? 'An adapter' : 'A model'} trained under differential privacy
 
 Trained by Sotto over ${spec.datasets.length} datasets that never left their owners, with differentially private zeroth-order optimisation.
 
@@ -36,6 +44,8 @@ ${stages.join('\n')}
 
 | | |
 | --- | --- |
+| method | ${spec.clipping} clipping, ${spec.noise} noise, ${spec.sides}-sided differences, ${spec.space.kind} space |
+| neighbouring datasets | differ in one ${units}, added or removed |
 | run | ${id} |
 | spec | ${run.specHash} |
 | base model (manifest) | ${spec.model} |

@@ -9,6 +9,7 @@ import { bytesIn, textIn } from '../reading.ts'
 import { modelCard } from './card.ts'
 import type { ExportGiven } from './command.ts'
 import { adapterOf } from './fetched.ts'
+import { merged, requireModel, wholeFolder } from './merge.ts'
 import type { ModelConfig } from './modules.ts'
 import { peftAdapter } from './peft.ts'
 
@@ -24,14 +25,11 @@ const configSchema = z.object({
 /** `sotto adapter export`. @throws InputError, RefusedError, UnreachableError, RunError */
 export async function exportAdapter(id: string | undefined, given: ExportGiven): Promise<void> {
   if ((id === undefined) === (given.adapter === undefined)) throw new InputError('name a run, or a file by --adapter')
-  const { _name_or_path: name, ...config } = configIn(given.config)
-  const base = given.base ?? name
-  if (!base) throw new InputError('name the base model by --base: its config does not')
-  const write = (bytes: Uint8Array, run: Run | null) =>
-    written(given.output, { bytes, config: config as ModelConfig, base, run })
+  const write = writerOf(given)
   if (id !== undefined) {
     await withCoordinator(given, async (session) => {
       const { bytes, run } = await adapterOf(id, session)
+      if (given.format !== 'peft') await requireModel(given.model!, run.spec.model, session)
       const told = write(bytes, run)
       session.tell(told, wordsOf(told))
     })
@@ -43,29 +41,52 @@ export async function exportAdapter(id: string | undefined, given: ExportGiven):
   })
 }
 
-interface Told {
-  readonly output: string
-  readonly rank: number
-  readonly modules: string[]
+type Told =
+  | { readonly output: string; readonly format: 'peft'; readonly rank: number; readonly modules: string[] }
+  | { readonly output: string; readonly format: 'onnx' | 'safetensors'; readonly changed: string[] }
+
+function wordsOf(told: Told): string {
+  const { output } = told
+  if (told.format === 'peft')
+    return `${told.modules.length} modules of rank ${told.rank} are in ${output}: PeftModel.from_pretrained(base, "${output}")\n`
+  return `The model is in ${output}; ${told.changed.length} of its tensors have changed.\n`
 }
 
-const wordsOf = ({ output, rank, modules }: Told): string =>
-  `${modules.length} modules of rank ${rank} are in ${output}: PeftModel.from_pretrained(base, "${output}")\n`
+type Write = (bytes: Uint8Array, run: Run | null) => Told
 
-function written(
-  output: string,
-  { bytes, config, base, run }: { bytes: Uint8Array; config: ModelConfig; base: string; run: Run | null },
-): Told {
-  const made = peftAdapter(bytes, config, base)
-  try {
-    mkdirSync(output, { recursive: true })
-  } catch (error) {
-    throw new RunError(`${output} cannot be made: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
+/** What writes the format that is asked for. @throws InputError where something is not named that it wants */
+function writerOf(given: ExportGiven): Write {
+  const { format, model, output } = given
+  if (format === 'peft') return peftWriter(given)
+  if (model === undefined) throw new InputError(`--format ${format} wants the folder of the base model: --model`)
+  return (bytes, run) => {
+    const changed = wholeFolder(output, (folder) => {
+      const names = merged(bytes, { ...given, format, model }, folder)
+      if (run) writeResult(modelCard(run, given.base ?? run.spec.model, format), join(folder, 'README.md'))
+      return names
+    })
+    return { output, format, changed }
   }
-  writeResult(made.weights, join(output, 'adapter_model.safetensors'))
-  writeResult(`${JSON.stringify(made.config, null, 2)}\n`, join(output, 'adapter_config.json'))
-  if (run) writeResult(modelCard(run, base), join(output, 'README.md'))
-  return { output, rank: made.config.r, modules: made.config.target_modules }
+}
+
+function peftWriter({ config: file, model, base: named, output }: ExportGiven): Write {
+  const place = file ?? (model === undefined ? undefined : join(model, 'config.json'))
+  if (place === undefined) throw new InputError('name the config.json of the model by --config')
+  const { _name_or_path: name, ...config } = configIn(place)
+  const base = named ?? name
+  if (!base) throw new InputError('name the base model by --base: its config does not')
+  return (bytes, run) => {
+    const made = peftAdapter(bytes, config as ModelConfig, base)
+    try {
+      mkdirSync(output, { recursive: true })
+    } catch (error) {
+      throw new RunError(`${output} cannot be made: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
+    }
+    writeResult(made.weights, join(output, 'adapter_model.safetensors'))
+    writeResult(`${JSON.stringify(made.config, null, 2)}\n`, join(output, 'adapter_config.json'))
+    if (run) writeResult(modelCard(run, base), join(output, 'README.md'))
+    return { output, format: 'peft', rank: made.config.r, modules: made.config.target_modules }
+  }
 }
 
 function configIn(file: string): z.infer<typeof configSchema> {

@@ -1,6 +1,7 @@
-"""What PyTorch makes of an exported adapter: `check-peft.py losses NAME FOLDER` prints the losses of a zoo model's records without
-and with the PEFT adapter of a folder; `check-peft.py modules` the shapes of all linear modules of all models, as modules.json has
-them. Needs torch, transformers and peft."""
+"""What PyTorch makes of an exported adapter. `check-peft.py losses NAME FOLDER` prints the losses of a zoo model's records without
+and with the PEFT adapter of a folder; `save NAME FOLDER` writes the model's weights as transformers has them, and `merged NAME FOLDER`
+prints the losses with other weights of that form; `modules` prints the shapes of all linear modules of all models, as modules.json
+has them. Needs torch, transformers and peft."""
 
 import contextlib
 import io
@@ -69,12 +70,24 @@ def main():
         lines = [f" {json.dumps(name)}: {json.dumps(linears_of(model_of(entry)))}" for name, entry in zoo.items()]
         print("{\n" + ",\n".join(lines) + "\n}")
         return
-    from peft import PeftModel
-
     _, _, name, folder = sys.argv
     entry = zoo[name]
     expected = json.loads((HERE / "zoo" / name / "expected.json").read_text())
     model = model_of(entry)
+    if sys.argv[1] == "save":
+        model.save_pretrained(folder)
+        return
+    if sys.argv[1] == "merged":
+        from safetensors.torch import load_file
+
+        missing, odd = model.load_state_dict(load_file(f"{folder}/model.safetensors"), strict=False)
+        # A tied head is stored once.
+        assert not odd and all(key.endswith(("decoder.weight", "decoder.bias", "lm_head.weight", "vocab_projector.weight")) for key in missing), (missing, odd)
+        model.tie_weights()
+        print(json.dumps({"merged": losses_of(model, entry["task"], expected)}))
+        return
+    from peft import PeftModel
+
     base = losses_of(model, entry["task"], expected)
     with contextlib.redirect_stdout(io.StringIO()):
         adapted = PeftModel.from_pretrained(model, folder).eval()

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
+import { merged } from '../../cli/adapter/merge.ts'
 import { modulesOf } from '../../cli/adapter/modules.ts'
 import { peftAdapter } from '../../cli/adapter/peft.ts'
 import { readSafetensors } from '../../cli/adapter/safetensors.ts'
@@ -146,5 +147,23 @@ describe.each(zooModels().map((model) => [model.name, model] as const))('the ada
     }
     // The adapter does something.
     expect(Math.max(...losses.map((loss, i) => Math.abs(loss - told.base[i]!)))).toBeGreaterThan(1e-2)
+  })
+
+  it.skipIf(!hasTorch)(`and merged into the weights gives them ${title}`, async () => {
+    const place = mkdtempSync(join(folder, `${name}-`))
+    const script = (verb: string, at: string) => {
+      const { stdout, stderr, status } = spawnSync(python, [SCRIPT, verb, name, at], { encoding: 'utf8' })
+      expect(status, stderr).toBe(0)
+      return stdout
+    }
+    script('save', place)
+    const { space, center } = trained(model)
+    const output = mkdtempSync(join(folder, `${name}-merged-`))
+    const weights = [join(place, 'model.safetensors')]
+    merged(adapterOf(space, center), { format: 'safetensors', model: model.dir, weights }, output)
+    const told: { merged: number[] } = JSON.parse(script('merged', output))
+    const losses = await lossesOf(model, space, center)
+    for (const [i, loss] of losses.entries())
+      expect(Math.abs(told.merged[i]! - loss)).toBeLessThan(1e-4 * Math.max(1, loss))
   })
 })
