@@ -31,7 +31,7 @@ const CHECK_HELP = `
 DIR is a model in Hugging Face layout: config.json, tokenizer.json, onnx/model.onnx, and perhaps onnx/model_fp16.onnx,
 onnx/model_q4.onnx and others beside it. docs/models.md says how to make one.
 
-JSON answer: {"model", "spaces": {"lora", "full"}, "memory", "speed"}; null stands for "not known" or "not measured".
+JSON answer, in "data": {"model", "spaces": {"lora", "full"}, "memory", "speed"}; null stands for "not known" or "not measured".
 
 Examples
   sotto model check models/all-MiniLM-L6-v2
@@ -117,7 +117,7 @@ With --weighted the mask goes on behind the bitset: one byte for each kept entry
 
 With --stages, keep rates go from --keep to --keep-end, so that the trained part grows (or shrinks) from stage to stage.
 
-JSON answer: {"space", "made", "layers", "slopes", "verified", "seconds"}; with --stages a list of them.
+JSON answer, in "data": {"space", "made", "layers", "slopes", "verified", "seconds"}; with --stages a list of them.
 
 Examples
   sotto model prune models/all-MiniLM-L6-v2 --score forward --keep 0.01 --seed 00c0ffee00c0ffee --output mask.bin
