@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
@@ -204,6 +204,30 @@ describe('the command line over a real coordinator', () => {
     expect((await sotto(['adapter', 'export', '--config', config, '--output', again])).status).toBe(2)
   })
 
+  it('pulls a model, byte for byte, and what is missing of it alone', async () => {
+    const { id } = await told(['model', 'push', MODEL])
+    const output = join(stage.folder, 'pulled')
+    const names = readdirSync(MODEL, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(MODEL, join(entry.parentPath, entry.name)))
+    const all = names.reduce((sum, name) => sum + statSync(join(MODEL, name)).size, 0)
+    expect(await told(['model', 'pull', id, '--output', output])).toEqual({
+      ...{ id, output, files: names.length, bytes: all, kept: 0 },
+    })
+    const found = readdirSync(output, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    expect(found).toHaveLength(names.length)
+    for (const name of names)
+      expect(readFileSync(join(output, name)).equals(readFileSync(join(MODEL, name)))).toBe(true)
+    expect((await told(['model', 'push', output])).id).toBe(id)
+
+    writeFileSync(join(output, 'config.json'), '{}')
+    const { bytes, kept } = await told(['model', 'pull', id, '--output', output])
+    expect([bytes, kept]).toEqual([statSync(join(MODEL, 'config.json')).size, names.length - 1])
+    const none = await sotto(['model', 'pull', 'f'.repeat(64), '--output', output, '--json'])
+    expect([none.status, JSON.parse(none.out).error.code]).toEqual([1, 'not_found'])
+    expect((await sotto(['model', 'pull', 'mine', '--output', output])).status).toBe(2)
+  })
+
   it('steers a run, and says by its exit code how waiting ended', async () => {
     await told(['dataset', 'add', 'nobody', '--units', '60', '--epsilon', '12'])
     const other = join(stage.folder, 'runs', 'nobody.yaml')
@@ -288,7 +312,7 @@ describe('the command line over a real coordinator', () => {
       dataset: ['add', 'list', 'show', 'freeze', 'unfreeze', 'count'],
       worker: ['create', 'list', 'revoke'],
       token: ['create', 'list', 'revoke'],
-      model: ['check', 'prune', 'push'],
+      model: ['check', 'prune', 'push', 'pull'],
       adapter: ['pull', 'export'],
     }
     for (const [noun, verbs] of Object.entries(nouns))
