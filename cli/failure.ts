@@ -9,17 +9,31 @@ export const EXIT = { ok: 0, failed: 1, refused: 2, unreachable: 3, late: 4, oth
 
 /** The command line or a file says something that cannot be answered: exit code 2, its message and nothing else. */
 export class InputError extends Error {
-  constructor(message: string) {
+  readonly code: string
+  constructor(message: string, code = 'invalid_input') {
     super(message)
     this.name = 'InputError'
+    this.code = code
   }
 }
 
 /** The world refused: a file that cannot be written, a result that cannot be drawn. Exit code 1. */
 export class RunError extends Error {
-  constructor(message: string) {
+  readonly code: string
+  constructor(message: string, code = 'failed') {
     super(message)
     this.name = 'RunError'
+    this.code = code
+  }
+}
+
+/** What was looked at does not hold: exit code 1, and to those who read JSON the facts, such as the object at fault. */
+export class FindingError extends RunError {
+  readonly facts: Readonly<Record<string, unknown>>
+  constructor(message: string, { code, ...facts }: { code: string } & Record<string, unknown>) {
+    super(message, code)
+    this.name = 'FindingError'
+    this.facts = facts
   }
 }
 
@@ -50,6 +64,28 @@ export class WaitError extends Error {
     this.exit = exit
   }
 }
+
+/** A failure as those who read JSON are told of it. */
+export interface Told {
+  readonly code: string
+  readonly message: string
+  readonly [fact: string]: unknown
+}
+
+/** @returns null where nothing failed, or the answer itself has been told before */
+export const toldOf = (error: unknown): Told | null => {
+  if (!(error instanceof Error)) return { code: 'internal', message: String(error) }
+  const message = error.message.replaceAll('\nsotto: ', '\n')
+  if (error instanceof CommanderError) return error.exitCode === 0 ? null : { code: 'invalid_input', message }
+  if (error instanceof UnreachableError) return { code: 'unreachable', message }
+  if (error instanceof WaitError) return error.exit === EXIT.otherwise ? null : { code: WAITED[error.exit], message }
+  if (error instanceof FindingError) return { code: error.code, message, ...error.facts }
+  if (error instanceof InputError || error instanceof RunError || error instanceof RefusedError)
+    return { code: error.code, message }
+  return { code: error instanceof PrivacyError ? error.code : 'internal', message }
+}
+
+const WAITED = { [EXIT.late]: 'late', [EXIT.interrupted]: 'interrupted' } as const
 
 /** One failure as the process ends with it; `text` is null where commander has already printed everything. */
 export interface Ending {

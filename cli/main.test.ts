@@ -25,6 +25,14 @@ const answered = (args: readonly string[], input?: string) => {
   expect({ status, err }).toEqual({ status: 0, err: '' })
   return out
 }
+/** One line of JSON, and nothing beside the data in it. */
+const dataOf = (args: readonly string[], input?: string) => {
+  const out = answered([...args, '--json'], input)
+  expect(out).toMatch(/^\{"data":[^\n]+\}\n$/)
+  const { data, ...more } = JSON.parse(out)
+  expect(more).toEqual({})
+  return data
+}
 const fileWith = (name: string, document: unknown) => {
   const file = join(folder, name)
   writeFileSync(file, JSON.stringify(document))
@@ -54,14 +62,14 @@ const expectBounds = ({ epsilon, lower, rdp, seconds }: SpendAnswer) => {
 
 describe('sotto privacy epsilon', () => {
   test('--json answers flags by one object of four numbers', () => {
-    const answer = JSON.parse(answered(['privacy', 'epsilon', ...FLAGS, '--json']))
+    const answer = dataOf(['privacy', 'epsilon', ...FLAGS])
     expect(Object.keys(answer)).toEqual(SPEND)
     expectBounds(answer)
   })
 
   test('a list on standard input is answered by a list', () => {
     const document = [schedule, { ...schedule, stages: [] }, { ...schedule, neighbours: 'replace-one' }]
-    const answers = JSON.parse(answered(['privacy', 'epsilon', '--file', '-', '--json'], JSON.stringify(document)))
+    const answers = dataOf(['privacy', 'epsilon', '--file', '-'], JSON.stringify(document))
     expect(answers.map(Object.keys)).toEqual([SPEND, SPEND, SPEND])
     expectBounds(answers[0])
     expect(answers[1]).toMatchObject({ epsilon: 0, lower: 0, rdp: 0 })
@@ -76,7 +84,7 @@ describe('sotto privacy epsilon', () => {
 })
 
 describe('sotto privacy calibrate', () => {
-  const calibrated = (args: string[]) => JSON.parse(answered(['privacy', 'calibrate', ...args, '--json']))
+  const calibrated = (args: string[]) => dataOf(['privacy', 'calibrate', ...args])
 
   test('finds the noise of a schedule, and that noise keeps the target', () => {
     const stages = [
@@ -93,7 +101,7 @@ describe('sotto privacy calibrate', () => {
       noiseMultiplier: answer.noiseMultiplier * noiseRatio,
     }))
     const check = fileWith('check.json', { stages: noises, delta: 1e-5 })
-    expect(JSON.parse(answered(['privacy', 'epsilon', '--file', check, '--json'])).epsilon).toBeLessThanOrEqual(2)
+    expect(dataOf(['privacy', 'epsilon', '--file', check]).epsilon).toBeLessThanOrEqual(2)
   })
 
   test('finds the rounds and the rate that the same budget allows', () => {
@@ -139,8 +147,7 @@ describe('sotto privacy curve', () => {
   }
 
   test('--json gives points that rise to the whole schedule', () => {
-    const out = answered(['privacy', 'curve', '--file', fileWith('two.json', two), '--points', '6', '--json'])
-    const { points, ...rest } = JSON.parse(out)
+    const { points, ...rest } = dataOf(['privacy', 'curve', '--file', fileWith('two.json', two), '--points', '6'])
     expect(rest).toEqual({ delta: 1e-5, neighbours: 'add-remove', stageEnds: [30, 100] })
     expect(points.map(({ round }: { round: number }) => round)).toEqual([20, 30, 40, 60, 80, 100])
     expect(points.map(Object.keys)).toEqual(points.map(() => ['round', 'epsilon', 'lower', 'rdp']))
@@ -180,6 +187,27 @@ describe('what is refused', () => {
     const { status, out, err } = sotto(args, input)
     expect({ status, out }).toEqual({ status: 2, out: '' })
     expect(err).toMatch(words)
+  })
+
+  test.each([
+    [['privacy', 'epsilon', '--file', '-'], '{"stages": [', 2, 'invalid_input', /^standard input is not JSON/],
+    [['privacy', 'epsilon', '--file', '-'], '{}', 2, 'invalid_input', /^stages is missing\ndelta is missing$/],
+    [['privacy', 'epsilon', '--sigma', '1'], '', 2, 'invalid_input', /--sigma/],
+    [['privacy', 'spend'], '', 2, 'invalid_input', /unknown command/],
+    [['privacy', 'curve', ...FLAGS, '--output', '/nowhere/x.svg'], '', 1, 'failed', /cannot be written: ENOENT/],
+    [['model', 'check', folder], '', 2, 'missing_model_file', /onnx/],
+    [['dataset', 'count', join(folder, 'none.jsonl'), '--epsilon', '8'], '', 2, 'no_file', /none\.jsonl/],
+    [['run', 'create', '--wait'], '', 2, 'invalid_input', /--file/],
+    [['audit', 'run', 'run-1', '--from', folder, '--key', 'x'], '', 2, 'invalid_input', /--key/],
+  ])('%j with --json is told as one line of JSON, with the same exit code', (args, input, code, name, words) => {
+    const { status, out, err } = sotto([...args, '--json'], input)
+    expect({ status, lines: out.split('\n').length }).toEqual({ status: code, lines: 2 })
+    expect(JSON.parse(out)).toEqual({ error: { code: name, message: expect.stringMatching(words) } })
+    expect(err).not.toBe('')
+  })
+
+  test('help is no failure, and no JSON', () => {
+    expect(answered(['privacy', 'epsilon', '--json', '--help'])).toMatch(/^Usage: /)
   })
 
   test('a file that cannot be written is a failure, not a refusal', () => {

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
-import { EXIT, endingOf } from './failure.ts'
+import { EXIT, endingOf, toldOf } from './failure.ts'
+import { jsonLine } from './output.ts'
 
 /** What `sotto` can be asked about. A noun's code is read only when it is named, so that none slows another. */
 const NOUNS: Readonly<Record<string, { summary: string; load: () => Promise<(noun: Command) => void> }>> = {
@@ -61,6 +62,8 @@ const NOUNS: Readonly<Record<string, { summary: string; load: () => Promise<(nou
 }
 
 const CLOSING = `
+With --json, standard output is one line: {"data": ...}, or {"error": {"code", "message"}}.
+
 Exit codes: 0 done, 1 failed, 2 the command line or a file was refused, 3 a place could not be read or a coordinator not be reached,
 4 what was waited for did not come in its time, 5 a run ended otherwise than completed, 130 interrupted.`
 
@@ -84,12 +87,19 @@ const build = async (args: readonly string[]): Promise<Command> => {
  */
 export const main = async (args: readonly string[]): Promise<number> => {
   stopQuietlyWithTheReader()
+  // Until a command is known, a line that it may refuse to read: "--json" is then asked for as well.
+  let json = args.includes('--json')
   try {
     const program = await build(args)
+    program.hook('preAction', (_, command) => {
+      json = command.opts().json === true
+    })
     await program.parseAsync(args, { from: 'user' })
     return EXIT.ok
   } catch (error) {
     const { code, text } = endingOf(error)
+    const told = json ? toldOf(error) : null
+    if (told !== null) process.stdout.write(jsonLine({ error: told }))
     if (text !== null) process.stderr.write(`sotto: ${text}\n`)
     return code
   }

@@ -20,6 +20,9 @@ export const writeResult = (content: string | Uint8Array, file?: string): void =
 /** One line of JSON. JSON has no infinity: it becomes null. */
 export const jsonLine = (value: unknown): string => `${JSON.stringify(value)}\n`
 
+/** What a command answers with `--json`, the same for all of them; `main` tells failures as `{"error": …}`. */
+export const dataLine = (data: unknown): string => jsonLine({ data })
+
 const rounded = (roundingMode: 'ceil' | 'floor') => {
   const digits = { maximumSignificantDigits: 6, useGrouping: false, roundingMode } as const
   const plain = new Intl.NumberFormat('en', digits)

@@ -10,9 +10,9 @@ import {
   scoreCanaries,
 } from '../../gpu-worker/canaries/index.ts'
 import { auditRun, hashOf } from '../../shared/ledger/index.ts'
-import { InputError, RunError } from '../failure.ts'
+import { FindingError, InputError, RunError } from '../failure.ts'
 import { modelFiles } from '../model/push.ts'
-import { jsonLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
+import { dataLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
 import { startProgress } from '../progress.ts'
 import { textIn } from '../reading.ts'
 import type { PlantGiven, ScoreGiven } from './command.ts'
@@ -37,7 +37,7 @@ export function plant(file: string, { count, output, secret, withData, json }: P
   const units = copy.trimEnd().split('\n').length
   writeResult(
     json
-      ? jsonLine({ canaries: count, lines: units, output, secret })
+      ? dataLine({ canaries: count, lines: units, output, secret })
       : `${count} canaries were made, and each put into ${output} by the toss of a coin: ${units} lines.
 Register it as a dataset of its own, run over it as you would over the real one, and then score ${secret}, which nobody may see before.
 `,
@@ -48,7 +48,7 @@ function planting(file: string, count: number, withData: boolean) {
   try {
     return plantCanaries(file, count, { withData })
   } catch (error) {
-    throw error instanceof DataError ? new InputError(error.message) : error
+    throw error instanceof DataError ? new InputError(error.message, error.code) : error
   }
 }
 
@@ -57,7 +57,7 @@ export async function score(run: string, given: ScoreGiven): Promise<void> {
   const question = { run: checkedId(run), ...signedBy(given) }
   const canaries = secretIn(given.secret)
   const source = await openSource(given.from)
-  const audit = await auditing(run, () => auditRun(source, question))
+  const audit = await auditing({ run }, () => auditRun(source, question))
   const upper = audit.spent.find(({ dataset }) => dataset === given.dataset)
   if (!upper) throw new InputError(`run ${run} has no dataset ${given.dataset}`)
   const guesses = given.guesses ?? 2 * Math.max(1, Math.floor(canaries.lines.length / 4))
@@ -79,23 +79,25 @@ export async function score(run: string, given: ScoreGiven): Promise<void> {
   const { lower, correct } = lowerBoundOf(scored, { guesses, delta, confidence: given.confidence })
   const facts = { canaries: scored.length, guesses, correct, delta }
   const holds = lower <= upper.epsilon
-  const told = { holds, run, dataset: given.dataset, ...facts, confidence: given.confidence }
-  writeResult(
-    given.json
-      ? jsonLine({ ...told, lower, upper: upper.epsilon })
-      : table([
-          ['canaries', String(scored.length), `${guesses} guessed at, ${correct} rightly`],
-          [
-            'at least',
-            roundedDown(lower),
-            `epsilon at delta ${delta}, with confidence ${given.confidence}, from the guesses`,
-          ],
-          ['at most', roundedUp(upper.epsilon), `epsilon at delta ${delta}, from the charges`],
-        ]),
-  )
+  const asked = { run, dataset: given.dataset, confidence: given.confidence }
+  const told = { holds, ...asked, ...facts, lower, upper: upper.epsilon }
+  if (given.json && holds) writeResult(dataLine(told))
+  if (!given.json)
+    writeResult(
+      table([
+        ['canaries', String(scored.length), `${guesses} guessed at, ${correct} rightly`],
+        [
+          'at least',
+          roundedDown(lower),
+          `epsilon at delta ${delta}, with confidence ${given.confidence}, from the guesses`,
+        ],
+        ['at most', roundedUp(upper.epsilon), `epsilon at delta ${delta}, from the charges`],
+      ]),
+    )
   if (!holds)
-    throw new RunError(
+    throw new FindingError(
       `dataset ${given.dataset} released more than was charged: at least ${roundedDown(lower)} of epsilon`,
+      { code: 'released_more', ...told },
     )
 }
 

@@ -1,5 +1,5 @@
-import { AuditError, auditDataset, COUNT, type DatasetAudit, toBase64 } from '../../shared/ledger/index.ts'
-import { jsonLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
+import { auditDataset, COUNT, type DatasetAudit, toBase64 } from '../../shared/ledger/index.ts'
+import { dataLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
 import type { DatasetGiven } from './command.ts'
 import { auditing, checkedId, signedBy } from './log.ts'
 import { openSource } from './source.ts'
@@ -8,16 +8,8 @@ import { openSource } from './source.ts'
 export async function auditOfDataset(dataset: string, given: DatasetGiven): Promise<void> {
   const question = { dataset: checkedId(dataset), ...signedBy(given) }
   const source = await openSource(given.from)
-  await auditing(dataset, async () => {
-    try {
-      const audit = await auditDataset(source, question)
-      writeResult(given.json ? jsonLine(answerOf(audit)) : wordsOf(audit))
-    } catch (error) {
-      if (given.json && error instanceof AuditError)
-        writeResult(jsonLine({ holds: false, dataset, code: error.code, object: error.object }))
-      throw error
-    }
-  })
+  const audit = await auditing({ dataset }, () => auditDataset(source, question))
+  writeResult(given.json ? dataLine(answerOf(audit)) : wordsOf(audit))
 }
 
 function answerOf({ checkpoint, note: _, ...audit }: DatasetAudit): object {

@@ -7,7 +7,7 @@ import {
   type Signer,
   type VerifyEd25519,
 } from '../../shared/ledger/index.ts'
-import { InputError, RunError } from '../failure.ts'
+import { FindingError, InputError } from '../failure.ts'
 import type { LogGiven } from './command.ts'
 
 /** What stands before a raw Ed25519 key in SubjectPublicKeyInfo (RFC 8410, section 4). */
@@ -41,12 +41,18 @@ export function checkedId(id: string): string {
   return id
 }
 
-/** Says what does not hold as a command says it. @throws RunError in the place of AuditError */
-export async function auditing<T>(run: string, audit: () => Promise<T>): Promise<T> {
+/**
+ * Says what does not hold as a command says it.
+ * @param of whose log it is, as those who read JSON are told
+ * @throws FindingError in the place of AuditError
+ */
+export async function auditing<T>(of: { run: string } | { dataset: string }, audit: () => Promise<T>): Promise<T> {
   try {
     return await audit()
   } catch (error) {
     if (!(error instanceof AuditError)) throw error
-    throw new RunError(`the log of ${run} does not hold: ${error.message}`)
+    const { code, object, message } = error
+    const name = 'run' in of ? of.run : of.dataset
+    throw new FindingError(`the log of ${name} does not hold: ${message}`, { code, holds: false, ...of, object })
   }
 }

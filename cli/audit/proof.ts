@@ -1,6 +1,6 @@
 import { type AuditSource, auditRun, openProof, ProofError, proofOfRecord, runLog } from '../../shared/ledger/index.ts'
-import { InputError, RunError } from '../failure.ts'
-import { jsonLine, writeResult } from '../output.ts'
+import { FindingError, InputError, RunError } from '../failure.ts'
+import { dataLine, writeResult } from '../output.ts'
 import { textIn } from '../reading.ts'
 import type { ProofGiven } from './command.ts'
 import { auditing, checkedId, signedBy, signerOf, verifyEd25519 } from './log.ts'
@@ -14,7 +14,12 @@ export async function proofOf(run: string, given: ProofGiven): Promise<void> {
     throw new InputError('a proof needs --from and --round, or --check FILE')
   if (!/^\d{1,9}$/.test(round)) throw new InputError('--round is a number, from 0')
   const source = await openSource(from)
-  writeResult(await auditing(run, () => makeProof(source, { run, round: Number(round), given })), given.output)
+  const asked = { run, round: Number(round) }
+  const proof = await auditing({ run }, () => makeProof(source, { ...asked, given }))
+  if (given.output !== undefined) writeResult(proof, given.output)
+  if (given.json)
+    writeResult(dataLine({ ...asked, ...(given.output === undefined ? { proof } : { output: given.output }) }))
+  else if (given.output === undefined) writeResult(proof)
 }
 
 /** The log is audited whole before anything of it is handed on. */
@@ -36,12 +41,12 @@ async function checkProof(run: string, file: string, given: ProofGiven): Promise
     const told = { holds: true, run, round, index: record.seq, size: checkpoint.size, record }
     writeResult(
       given.json
-        ? jsonLine(told)
+        ? dataLine(told)
         : `Record ${record.seq} of ${checkpoint.size}, which closes round ${round}, is in the log of ${run}.\n`,
     )
   } catch (error) {
     if (!(error instanceof ProofError)) throw error
-    if (given.json) writeResult(jsonLine({ holds: false, run, code: error.code }))
-    throw new RunError(`${file} proves nothing of ${run}: ${error.code}`)
+    const { code } = error
+    throw new FindingError(`${file} proves nothing of ${run}: ${code}`, { code, holds: false, run })
   }
 }

@@ -1,5 +1,5 @@
-import { type Audit, AuditError, auditRun, type Cosigned, runLog, toBase64 } from '../../shared/ledger/index.ts'
-import { jsonLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
+import { type Audit, auditRun, type Cosigned, runLog, toBase64 } from '../../shared/ledger/index.ts'
+import { dataLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
 import type { RunGiven } from './command.ts'
 import { auditing, signedBy, signerOf } from './log.ts'
 import { openSource } from './source.ts'
@@ -10,8 +10,8 @@ export async function auditOf(run: string, given: RunGiven): Promise<void> {
   const signer = signerOf(runLog, run, given)
   const source = await openSource(given.from)
   const witnesses = (given.witness ?? []).map(witnessOf)
-  await auditing(run, async () => {
-    const audit = await toldOfFaults(run, given, () => auditRun(source, { run, ...signedBy(given) }))
+  await auditing({ run }, async () => {
+    const audit = await auditRun(source, { run, ...signedBy(given) })
     const cosigned: Cosigned[] = []
     for (const witness of witnesses) cosigned.push(await submit(audit, audit.note, witness))
     if (given.cosigned !== undefined) writeResult(withCosignatures(audit.note, cosigned), given.cosigned)
@@ -19,19 +19,8 @@ export async function auditOf(run: string, given: RunGiven): Promise<void> {
       const { htmlOf } = await import('./html.ts')
       writeResult(htmlOf(audit, signer), given.html)
     }
-    writeResult(given.json ? jsonLine(answerOf(audit, cosigned)) : wordsOf(audit, cosigned))
+    writeResult(given.json ? dataLine(answerOf(audit, cosigned)) : wordsOf(audit, cosigned))
   })
-}
-
-/** Those who read JSON get what does not hold as JSON too. */
-async function toldOfFaults(run: string, { json }: RunGiven, audit: () => Promise<Audit>): Promise<Audit> {
-  try {
-    return await audit()
-  } catch (error) {
-    if (json && error instanceof AuditError)
-      writeResult(jsonLine({ holds: false, run, code: error.code, object: error.object }))
-    throw error
-  }
 }
 
 /** The checkpoint with the line of each witness. */

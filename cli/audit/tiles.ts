@@ -9,7 +9,7 @@ import {
   leafHash,
 } from '../../shared/ledger/index.ts'
 import { RunError } from '../failure.ts'
-import { jsonLine, writeResult } from '../output.ts'
+import { dataLine, writeResult } from '../output.ts'
 import type { TilesGiven } from './command.ts'
 import { auditing, checkedId, signedBy } from './log.ts'
 import { openSource } from './source.ts'
@@ -17,7 +17,7 @@ import { openSource } from './source.ts'
 /** `sotto audit tiles`. @throws InputError, UnreachableError, RunError */
 export async function tilesOf(run: string, given: TilesGiven): Promise<void> {
   const source = await openSource(given.from)
-  const audit = await auditing(run, () => auditRun(source, { run: checkedId(run), ...signedBy(given) }))
+  const audit = await auditing({ run }, () => auditRun(source, { run: checkedId(run), ...signedBy(given) }))
   const lines = audit.records.slice(0, audit.checkpoint.size).map(canonicalJson)
   const hashes = hashTiles(lines.map(leafHash))
   const bundles = bundlesOf(lines)
@@ -41,7 +41,7 @@ export async function tilesOf(run: string, given: TilesGiven): Promise<void> {
   }
   const what = bundles ? `${bundles.size} bundles of entries` : 'no bundles: a record is longer than they take'
   writeResult(
-    given.json ? jsonLine(told) : `${hashes.size} tiles, ${what}, and the checkpoint are in ${given.output}.\n`,
+    given.json ? dataLine(told) : `${hashes.size} tiles, ${what}, and the checkpoint are in ${given.output}.\n`,
   )
 }
 

@@ -9,7 +9,7 @@ import {
   type Witness,
   WitnessError,
 } from '../../shared/ledger/index.ts'
-import { InputError, RunError, UnreachableError } from '../failure.ts'
+import { FindingError, InputError, UnreachableError } from '../failure.ts'
 import { verifyEd25519 } from './log.ts'
 
 /** @throws InputError */
@@ -27,13 +27,15 @@ const post: PostText = async (url, body) => {
   return { status: answer.status, text: await answer.text() }
 }
 
-/** Has a witness cosign the checkpoint of an audited log. @throws RunError where it saw another log, UnreachableError */
+/** Has a witness cosign the checkpoint of an audited log. @throws FindingError where it saw another log, UnreachableError */
 export async function submit(audit: Audit, note: string, witness: Witness): Promise<Cosigned> {
   const leaves = audit.records.slice(0, audit.checkpoint.size).map((record) => leafHash(canonicalJson(record)))
   try {
     return await askWitness(witness, { note, leaves }, { post, verify: verifyEd25519 })
   } catch (error) {
     if (!(error instanceof WitnessError)) throw error
-    throw error.code === 'unreachable' ? new UnreachableError(error.message) : new RunError(error.message)
+    const { code, message } = error
+    if (code === 'unreachable') throw new UnreachableError(message)
+    throw new FindingError(message, { code, holds: false, run: audit.run })
   }
 }

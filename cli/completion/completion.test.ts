@@ -29,6 +29,8 @@ describe('completion', () => {
     expect(offered('')).toEqual(expect.arrayContaining(['run', 'dataset', 'audit', 'privacy', '--help']))
     expect(offered('ru')).toEqual(['run'])
     expect(offered('run', 'c')).toEqual(['create', 'cancel'])
+    expect(offered('model', 'pu')).toEqual(['push', 'pull'])
+    expect(offered('run', 'export', '--')).toEqual(expect.arrayContaining(['--otlp', '--follow', '--output']))
     expect(offered('run', 'create', '--w')).toEqual(['--wait'])
     expect(offered('audit', 'canaries', '')).toEqual(['plant', 'score', '--help'])
     expect(offered('audit', 'canaries', 'score', '--conf')).toEqual(['--confidence'])

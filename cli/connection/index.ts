@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { connect, type Sotto, SottoError } from '../../client/index.ts'
 import { EXIT, InputError, RefusedError, UnreachableError, WaitError } from '../failure.ts'
-import { jsonLine, writeResult } from '../output.ts'
+import { dataLine, writeResult } from '../output.ts'
 import { readSaved } from './saved.ts'
 
 export { all } from './pages.ts'
@@ -59,7 +59,7 @@ export const sessionAt = ({ url, token }: { url: string; token: string }, { json
   const stop = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort())
   const { signal } = stop
-  const tell = (data: unknown, words: string) => writeResult(json ? jsonLine({ data }) : words)
+  const tell = (data: unknown, words: string) => writeResult(json ? dataLine(data) : words)
   return { ...connect({ url, token, signal, patience: PATIENCE }), url, signal, tell, close: () => stop.abort() }
 }
 
@@ -78,19 +78,16 @@ export async function withCoordinator(
   })
 }
 
-/** Tells faults as commands do; with --json, those who read it get them as JSON too. */
-export async function answering({ json }: { json: boolean }, work: () => Promise<void>): Promise<void> {
+/** Tells what a coordinator refuses, and that it is away, as commands do. */
+export async function answering(_: { json: boolean }, work: () => Promise<void>): Promise<void> {
   try {
     await work()
   } catch (error) {
-    const told = toldOf(error)
-    if (json && told instanceof Error && 'code' in told)
-      writeResult(jsonLine({ error: { code: told.code, message: told.message } }))
-    throw told
+    throw asCommandsTell(error)
   }
 }
 
-function toldOf(error: unknown): unknown {
+function asCommandsTell(error: unknown): unknown {
   if (error instanceof SottoError) {
     if (error.code === null) return new UnreachableError(`what answers there is no coordinator (${error.status})`)
     return new RefusedError(error.code, error.message)

@@ -21,7 +21,7 @@ describe('sotto dataset count', () => {
   test('answers in JSON what a registration takes, the same again', () => {
     const { status, out, err } = sotto(file, '--epsilon', '8', '--json')
     expect({ status, err }).toEqual({ status: 0, err: '' })
-    const { epsilon, ...answer } = JSON.parse(out)
+    const { epsilon, ...answer } = JSON.parse(out).data
     expect(Object.keys(answer).sort()).toEqual(['budget', 'count', 'unit', 'units'])
     expect(datasetRequestSchema.parse({ id: 'north', ...answer })).toMatchObject(answer)
     expect(epsilon).toBeLessThanOrEqual(0.4)

@@ -19,7 +19,7 @@ charges for it then, and reckons with the noised count as if it were the number.
 
 Counted twice is released twice: the first answer is kept in .sotto beside the data, and given again to the same question.
 
-JSON answer: {"units", "unit", "count": {"noiseMultiplier"}, "budget", "epsilon"}; epsilon is a certified upper bound of what the
+JSON answer, in "data": {"units", "unit", "count": {"noiseMultiplier"}, "budget", "epsilon"}; epsilon is a certified upper bound of what the
 count alone costs at the budget's delta.
 
 Examples

@@ -1,6 +1,6 @@
 import { type CountAnswer, countPrivately, DataError, WorkerError } from '../../gpu-worker/count/index.ts'
 import { InputError, RunError } from '../failure.ts'
-import { jsonLine, roundedUp, writeResult } from '../output.ts'
+import { dataLine, roundedUp, writeResult } from '../output.ts'
 import type { CountGiven } from './command.ts'
 
 const textOf = ({ units, unit, count, budget, epsilon }: CountAnswer): string => `${units} ${unit}s, more or less
@@ -13,10 +13,11 @@ const textOf = ({ units, unit, count, budget, epsilon }: CountAnswer): string =>
 export const runCount = async (file: string, { json, epsilon, delta, share, unit }: CountGiven): Promise<void> => {
   try {
     const answer = await countPrivately(file, { epsilon, delta, share, unit })
-    writeResult(json ? jsonLine(answer) : textOf(answer))
+    writeResult(json ? dataLine(answer) : textOf(answer))
   } catch (error) {
-    if (error instanceof DataError) throw new InputError(error.message)
+    if (error instanceof DataError) throw new InputError(error.message, error.code)
     if (!(error instanceof WorkerError)) throw error
-    throw error.code === 'counted_before' ? new InputError(error.message) : new RunError(error.message)
+    const { code, message } = error
+    throw code === 'counted_before' ? new InputError(message, code) : new RunError(message, code)
   }
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { answering, forget, save, savedFile, sessionAt } from '../connection/index.ts'
 import { InputError } from '../failure.ts'
-import { jsonLine, writeResult } from '../output.ts'
+import { dataLine, writeResult } from '../output.ts'
 
 const HELP = `
 Keeps the address of a coordinator and a token for it in a file of yours alone (XDG_CONFIG_HOME, or ~/.config/sotto/login.json), after
@@ -28,9 +28,7 @@ export const describeLogin = (command: Command): void => {
     .action(async (url: string | undefined, given: LoginGiven) => {
       if (given.forget) {
         const known = forget()
-        writeResult(
-          given.json ? jsonLine({ data: { forgotten: known } }) : known ? 'Forgotten.\n' : 'Nothing was kept.\n',
-        )
+        writeResult(given.json ? dataLine({ forgotten: known }) : known ? 'Forgotten.\n' : 'Nothing was kept.\n')
         return
       }
       await answering(given, async () => await login(url, given))

@@ -21,7 +21,7 @@ describe('sotto model check', () => {
   test('answers in JSON alone, every field there', () => {
     const { status, out, err } = check(modelNamed('bert-classes-dynamo-23'), '--tokens', '16', '--json')
     expect({ status, err }).toEqual({ status: 0, err: '' })
-    const answer = JSON.parse(out)
+    const answer = JSON.parse(out).data
     expect(Object.keys(answer)).toEqual(['model', 'spaces', 'memory', 'speed'])
     expect(answer.model).toMatchObject({ architecture: 'bert', layers: 2, classes: 3, vocabulary: null })
     expect(answer.model.sites).toHaveLength(10)
@@ -67,7 +67,7 @@ describe('sotto model prune', () => {
     const [file, answerFile] = [join(folder, 'mask.bin'), join(folder, 'mask.json')]
     const { status, out, err } = prune(model, ...FORWARD, '--output', file, '--json')
     expect({ status, err }).toEqual({ status: 0, err: '' })
-    const answer = JSON.parse(out)
+    const answer = JSON.parse(out).data
     expect(Object.keys(answer)).toEqual(['space', 'made', 'layers', 'slopes', 'verified', 'seconds'])
     const kept = keptIndices(readFileSync(file), answer.space).reduce((sum, { length }) => sum + length, 0)
     expect(kept).toBe(Math.ceil(0.05 * 23_552))
@@ -91,7 +91,7 @@ describe('sotto model prune', () => {
     writeFileSync(file, mask)
     const other = prune(...asked, '--verify', file, '--json')
     expect(other).toMatchObject({ status: 1, err: expect.stringContaining('the mask is another') })
-    expect(JSON.parse(other.out).verified).toMatchObject({ equal: false })
+    expect(JSON.parse(other.out)).toMatchObject({ error: { code: 'another_mask', verified: { equal: false } } })
     expect(prune(...asked, '--verify', file, '--overlap', '0.5').status).toBe(0)
   })
 
@@ -100,7 +100,7 @@ describe('sotto model prune', () => {
     const asked = [model, '--score', 'magnitude', '--keep', '0.05', '--scope', 'layer', '--weighted']
     const { status, out } = prune(...asked, '--output', file, '--json')
     expect(status).toBe(0)
-    const { space, made } = JSON.parse(out)
+    const { space, made } = JSON.parse(out).data
     expect([space.weighted, made.weighted]).toEqual([true, true])
     const factors = keptFactors(readFileSync(file), space)!.flatMap((each) => [...each])
     expect([Math.min(...factors), Math.max(...factors)]).toEqual([51 / 64, 77 / 64])
@@ -113,7 +113,7 @@ describe('sotto model prune', () => {
     writeFileSync(file, other)
     const changed = prune(...asked, '--verify', file, '--json')
     expect(changed.status).toBe(1)
-    expect(JSON.parse(changed.out).verified).toEqual({ equal: false, overlap: 1 })
+    expect(JSON.parse(changed.out).error.verified).toEqual({ equal: false, overlap: 1 })
     expect(prune(...asked, '--verify', file, '--overlap', '0.99').status).toBe(0)
   })
 
@@ -135,7 +135,7 @@ describe('sotto model prune', () => {
     const asked = ['--score', 'magnitude', '--keep', '0.01', '--output', file, '--json']
     const { status, out } = prune(model, ...asked, '--stages', '3', '--keep-end', '0.04')
     expect(status).toBe(0)
-    const answers = JSON.parse(out)
+    const answers = JSON.parse(out).data
     expect(answers.map(({ made }: { made: { keep: number } }) => made.keep)).toEqual([0.01, 0.02, 0.04])
     const masks = [0, 1, 2].map((stage) => readFileSync(join(folder, `grown.${stage}.bin`)))
     masks.forEach((mask, stage) => {

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { asking, type ConnectionGiven } from '../connection/index.ts'
 import type { PruneOptions } from './prune.ts'
+import type { PullGiven } from './pull.ts'
 
 /** Of `SCORES`, `Order` and `Scope`; the engine is loaded when a command runs, not to show its help. */
 const CHOICES = {
@@ -31,7 +32,7 @@ const CHECK_HELP = `
 DIR is a model in Hugging Face layout: config.json, tokenizer.json, onnx/model.onnx, and perhaps onnx/model_fp16.onnx,
 onnx/model_q4.onnx and others beside it. docs/models.md says how to make one.
 
-JSON answer: {"model", "spaces": {"lora", "full"}, "memory", "speed"}; null stands for "not known" or "not measured".
+JSON answer, in "data": {"model", "spaces": {"lora", "full"}, "memory", "speed"}; null stands for "not known" or "not measured".
 
 Examples
   sotto model check models/all-MiniLM-L6-v2
@@ -117,7 +118,7 @@ With --weighted the mask goes on behind the bitset: one byte for each kept entry
 
 With --stages, keep rates go from --keep to --keep-end, so that the trained part grows (or shrinks) from stage to stage.
 
-JSON answer: {"space", "made", "layers", "slopes", "verified", "seconds"}; with --stages a list of them.
+JSON answer, in "data": {"space", "made", "layers", "slopes", "verified", "seconds"}; with --stages a list of them.
 
 Examples
   sotto model prune models/all-MiniLM-L6-v2 --score forward --keep 0.01 --seed 00c0ffee00c0ffee --output mask.bin
@@ -161,6 +162,11 @@ const addPrune = (noun: Command) =>
       await runPrune(dir, { ...given, json: json === true })
     })
 
+const PULL_HELP = `
+
+Every file is checked by the hash and the length that the id of the model stands for. What is there and whole is not fetched again, so that a
+command that broke off goes on when it is given again; no file has its name before it is whole.`
+
 /** Adds the verbs of `sotto model`. */
 export const describeModel = (noun: Command): void => {
   addCheck(noun)
@@ -174,5 +180,17 @@ export const describeModel = (noun: Command): void => {
   ).action(async (dir: string, given: ConnectionGiven) => {
     const { runPush } = await import('./push.ts')
     await runPush(dir, given)
+  })
+  asking(
+    noun
+      .command('pull')
+      .description('the files of a model, from the store of a coordinator')
+      .argument('<model>', 'its id, as "push" prints it')
+      .requiredOption('--output <folder>', 'where they are written'),
+    '  sotto model pull 0123...cdef --output models/mine',
+    PULL_HELP,
+  ).action(async (id: string, given: PullGiven) => {
+    const { runPull } = await import('./pull.ts')
+    await runPull(id, given)
   })
 }

@@ -4,7 +4,7 @@ import { stringify } from 'yaml'
 import { EngineError, inspectModel, type ModelInspection } from '../../gpu-worker/engine/index.ts'
 import { InputError, RunError } from '../failure.ts'
 import type { InitGiven } from '../init/command.ts'
-import { jsonLine, writeResult } from '../output.ts'
+import { dataLine, writeResult } from '../output.ts'
 import { textIn } from '../reading.ts'
 import { readRunFile } from '../run/file.ts'
 
@@ -67,7 +67,7 @@ export async function init(folder: string, given: InitGiven): Promise<void> {
   const words = `${files.project} starts ${told.datasets.join(', ')}; ${files.run} trains ${told.sites.join(', ')} as ${told.task}.
 Read both, then: sotto dev -f ${files.project}, and in another shell: sotto run plan -f ${files.run}
 `
-  writeResult(given.json ? jsonLine({ data: told }) : words)
+  writeResult(given.json ? dataLine(told) : words)
 }
 
 function write(folder: string, file: string, text: string): void {

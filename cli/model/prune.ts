@@ -60,11 +60,13 @@ const slopesSchema = z
     slopes: z.strictObject({ first: z.array(z.number()).min(1), second: z.array(z.number()).min(1) }),
   })
   .refine(({ slopes }) => slopes.first.length === slopes.second.length, 'slopes come in pairs')
+/** What `--json` prints. */
+const answerSchema = z.object({ data: slopesSchema })
 
 /** Slopes of an earlier answer. @throws InputError where there are none, or not as many as queries */
 const readSlopes = async ({ slopes: file, queries }: PruneOptions): Promise<Slopes | undefined> => {
   if (file === undefined) return undefined
-  const { slopes } = checkDocument(slopesSchema, await readDocument(file))
+  const { slopes } = checkDocument(answerSchema, await readDocument(file)).data
   if (slopes.first.length !== queries)
     throw new InputError(`the slopes are those of ${slopes.first.length} queries: name as many with --queries`)
   return slopes

@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs'
 import { join, parse } from 'node:path'
 import { EngineError, forwardRuns } from '../../gpu-worker/engine/index.ts'
 import { keepRateAt, PruningError } from '../../shared/zo/index.ts'
-import { InputError, RunError } from '../failure.ts'
-import { jsonLine, writeResult } from '../output.ts'
+import { FindingError, InputError, RunError } from '../failure.ts'
+import { dataLine, writeResult } from '../output.ts'
 import { type Progress, startProgress } from '../progress.ts'
 import { bytesIn } from '../reading.ts'
 import { type Check, type CheckOptions, checkModel, STEPS } from './check.ts'
@@ -26,9 +26,10 @@ const answering = async <Answer>(progress: Progress, work: () => Promise<Answer>
   try {
     return await work()
   } catch (error) {
-    if (error instanceof PruningError) throw new InputError(error.message)
+    if (error instanceof PruningError) throw new InputError(error.message, error.code)
     if (!(error instanceof EngineError)) throw error
-    throw MACHINE.has(error.code) ? new RunError(error.message) : new InputError(error.message)
+    const { code, message } = error
+    throw MACHINE.has(code) ? new RunError(message, code) : new InputError(message, code)
   } finally {
     progress.done()
   }
@@ -43,7 +44,7 @@ export const runCheck = async (modelDir: string, options: CheckOptions & { json:
   requireFolder(modelDir)
   const progress = startProgress(options.speed ? STEPS.withSpeed : STEPS.withoutSpeed)
   const check = await answering(progress, () => checkModel(modelDir, options, () => progress.step()))
-  writeResult(options.json ? jsonLine(complete(check)) : reportText(check))
+  writeResult(options.json ? dataLine(complete(check)) : reportText(check))
 }
 
 interface PruneGiven extends PruneOptions {
@@ -76,12 +77,19 @@ export const runPrune = async (modelDir: string, options: PruneGiven): Promise<v
   prunes.forEach((prune, stage) => {
     if (output !== undefined) writeResult(prune.mask, prunes.length === 1 ? output : stageFile(output, stage))
   })
-  writeResult(json ? jsonLine(answerOf(prunes)) : prunes.map(pruneText).join('\n\n'))
-  const verified = prunes[0]?.verified
-  // Masks that keep the same entries may differ in their factors.
-  if (verified && (overlap === 1 ? !verified.equal : verified.overlap < overlap))
-    throw new RunError(`the mask is another: ${verified.overlap} of its entries are the same`)
+  const other = prunes.find(({ verified }) => verified !== null && isAnother(verified, overlap))
+  if (!json) writeResult(prunes.map(pruneText).join('\n\n'))
+  else if (!other) writeResult(dataLine(answerOf(prunes)))
+  if (other)
+    throw new FindingError(`the mask is another: ${other.verified?.overlap} of its entries are the same`, {
+      code: 'another_mask',
+      ...pruneAnswer(other),
+    })
 }
+
+/** Masks that keep the same entries may differ in their factors. */
+const isAnother = ({ equal, overlap }: NonNullable<Prune['verified']>, wanted: number): boolean =>
+  wanted === 1 ? !equal : overlap < wanted
 
 /** One stage's answer stands alone. */
 const answerOf = (prunes: readonly Prune[]): unknown => {

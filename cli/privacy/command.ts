@@ -52,7 +52,7 @@ A file holds one schedule, or a list of them, which is answered by a list:
   {"stages": [{"mechanism": "gaussian", "noiseMultiplier": 1, "samplingRate": 0.01, "rounds": 1000}],
    "delta": 1e-5, "neighbours": "add-remove"}
 
-JSON answer: {"epsilon", "lower", "rdp", "seconds"}; null stands for "no finite bound".
+JSON answer, in "data": {"epsilon", "lower", "rdp", "seconds"}; null stands for "no finite bound".
 
 Examples
   sotto privacy epsilon --noise-multiplier 1 --sampling-rate 0.01 --rounds 1000 --delta 1e-5
@@ -67,7 +67,7 @@ A file holds one question, or a list of them:
   --solve sampling-rate  {"stages": [{"noiseMultiplier", "rounds", "rateRatio"}], ...}
 A ratio is the stage's multiple of the common value; left out, it is 1. "mechanism" and "neighbours" as in epsilon.
 
-JSON answer: {"noiseMultiplier" or "rounds" or "samplingRate", "epsilon", "lower", "rdp", "seconds"}.
+JSON answer, in "data": {"noiseMultiplier" or "rounds" or "samplingRate", "epsilon", "lower", "rdp", "seconds"}.
 
 Examples
   sotto privacy calibrate --target-epsilon 4 --delta 1e-5 --sampling-rate 0.06 --rounds 300
@@ -76,7 +76,7 @@ Examples
 const CURVE_HELP = `
 Without --json the answer is a plot, an SVG document for light and dark pages. A list of schedules needs --json.
 
-JSON answer: {"points": [{"round", "epsilon", "lower", "rdp"}], "delta", "neighbours", "stageEnds"}, or with
+JSON answer, in "data": {"points": [{"round", "epsilon", "lower", "rdp"}], "delta", "neighbours", "stageEnds"}, or with
 --against epsilon {"points": [{"epsilon", "delta", "lower"}], "delta", "epsilon", "neighbours"}.
 
 Examples

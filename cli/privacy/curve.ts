@@ -1,5 +1,5 @@
 import { InputError } from '../failure.ts'
-import { jsonLine, writeResult } from '../output.ts'
+import { dataLine, writeResult } from '../output.ts'
 import { curveOf, plotOfCurve } from './by-round.ts'
 import { drawPlot, type Plot } from './plot.ts'
 import { plotOfProfile, profileOf } from './profile.ts'
@@ -32,6 +32,6 @@ export const runCurve = async (source: Source, options: CurveOptions): Promise<v
   if (questions.several && !options.json) throw new InputError('a plot shows one schedule: a list of them needs --json')
   const found = answerEach(questions, (schedule) => answerOf(schedule, options))
   const answers = found.map(({ answer }) => answer)
-  const text = options.json ? jsonLine(questions.several ? answers : answers[0]) : drawPlot(found[0]!.plot())
+  const text = options.json ? dataLine(questions.several ? answers : answers[0]) : drawPlot(found[0]!.plot())
   writeResult(text, options.output)
 }

@@ -1,4 +1,4 @@
-import { jsonLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
+import { dataLine, roundedDown, roundedUp, table, writeResult } from '../output.ts'
 import { answerEach, readQuestions, type Source } from './question.ts'
 import { headline, historyOf, SCHEDULE, type Schedule, type Spend, spendOf, timed } from './schedule.ts'
 
@@ -24,7 +24,7 @@ export const printAnswers = <Answer>(
   answers: readonly Answer[],
   form: { json: boolean; several: boolean; text: (answer: Answer, i: number) => string },
 ): void => {
-  if (form.json) writeResult(jsonLine(form.several ? answers : answers[0]))
+  if (form.json) writeResult(dataLine(form.several ? answers : answers[0]))
   else writeResult(answers.map(form.text).join('\n'))
 }
 

@@ -60,7 +60,9 @@ describe('answerEach', () => {
   })
 
   test('a refusal of the accountant keeps its message, with its place in a list', () => {
-    expect(() => answerEach({ list: [1, 2], several: true }, refuse)).toThrow(new InputError('[1]: too much'))
+    expect(() => answerEach({ list: [1, 2], several: true }, refuse)).toThrow(
+      new InputError('[1]: too much', 'invalid_stages'),
+    )
     expect(() => answerEach({ list: [2], several: false }, refuse)).toThrow(PrivacyError)
   })
 })

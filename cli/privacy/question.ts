@@ -86,6 +86,6 @@ const atPlace = <Value>(place: readonly number[], compute: () => Value): Value =
     return compute()
   } catch (error) {
     if (place.length === 0 || !(error instanceof PrivacyError)) throw error
-    throw new InputError(`${pathName(place)}: ${error.message}`)
+    throw new InputError(`${pathName(place)}: ${error.message}`, error.code)
   }
 }

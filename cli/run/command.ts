@@ -15,7 +15,9 @@ export interface CreateGiven extends FileGiven, WatchGiven {
 }
 
 export interface ExportGiven extends ConnectionGiven {
-  readonly output: string
+  readonly output?: string
+  readonly otlp?: string
+  readonly follow: boolean
 }
 
 const FILE_HELP = `
@@ -26,6 +28,13 @@ A run file is the body of POST /v1/runs in YAML or JSON; "model" is the id of a 
 const WAIT_HELP = `
 
 With --wait, or as "watch" does: 4 the run had not ended when --timeout was over, 5 it ended otherwise than completed.`
+
+const EXPORT_HELP = `
+
+With --otlp, to a collector of OpenTelemetry by OTLP over HTTP: every number at the time of its round, with the round. Headers, such as those
+that it knows you by, are OTEL_EXPORTER_OTLP_HEADERS. 1 the collector refused, 3 it could not be reached, or took nothing for ten
+seconds; either way nothing is lost, and the same command sends everything again. With --follow a collector that is away is waited
+for until the run has ended: 5 it ended otherwise than completed, 130 interrupted, after what had come was sent.`
 
 const seconds = (text: string): number => {
   const value = Number(text)
@@ -95,12 +104,15 @@ export const describeRun = (noun: Command): void => {
   asking(
     noun
       .command('export')
-      .description('the numbers of a run that has ended, as a file store of MLflow')
+      .description('the numbers of a run, for MLflow or a collector of OpenTelemetry')
       .argument('<run>', 'its id')
-      .requiredOption('--output <folder>', 'the file store, such as mlruns'),
-    '  sotto run export run-0123456789abcdef --output mlruns\n  MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri mlruns     # or bring it into a database: mlflow migrate-filestore',
+      .option('--output <folder>', 'a file store of MLflow, such as mlruns')
+      .option('--otlp <url>', 'a collector, such as http://localhost:4318')
+      .option('--follow', 'go on until the run has ended', false),
+    '  sotto run export run-0123456789abcdef --output mlruns\n  MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri mlruns     # or bring it into a database: mlflow migrate-filestore\n  sotto run export run-0123456789abcdef --otlp http://localhost:4318 --follow',
+    EXPORT_HELP,
   ).action(async (id: string, given: ExportGiven) => {
-    const { exportRun } = await import('./mlflow.ts')
+    const { exportRun } = await import('./export.ts')
     await exportRun(id, given)
   })
   noun

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { stringify } from 'yaml'
 import type { Run, RunEvent } from '../../shared/api/index.ts'
-import { withCoordinator } from '../connection/index.ts'
-import { InputError, RunError } from '../failure.ts'
-import type { ExportGiven } from './command.ts'
+import { RunError } from '../failure.ts'
+import { type Measurement, measurementsOf } from './measured.ts'
 
 /** Of MLflow's protocol: RunStatus and LifecycleStage. */
 const STATUS = { completed: 3, budget_exhausted: 4, failed: 4, cancelled: 5 } as const
@@ -18,34 +17,17 @@ const safe = (name: string): string => name.replaceAll(/[^A-Za-z0-9_.-]/g, '_')
 /** Values of one metric as its file has them: milliseconds, value, step. */
 type Series = Map<string, string[]>
 
-function add(
-  series: Series,
-  name: string,
-  event: { time: number; round: number },
-  value: number | null | undefined,
-): void {
-  if (value === null || value === undefined) return
-  const lines = series.get(name) ?? []
-  lines.push(`${event.time} ${value} ${event.round}`)
-  series.set(name, lines)
-}
+/** What MLflow has one file for. */
+const nameOf = ({ name, dataset }: Measurement): string => (dataset === undefined ? name : `${name}.${safe(dataset)}`)
 
-/** Everything of a run's events that is a number by round. All of it is public: it follows from what was released. */
 export function seriesOf(events: readonly RunEvent[]): Series {
   const series: Series = new Map()
-  for (const event of events) {
-    if (event.type === 'round.closed') {
-      add(series, 'private_loss', event, event.privateLoss)
-      add(series, 'clipped_share', event, event.clippedShare)
-      add(series, 'signal_to_noise', event, event.signalToNoise)
-      for (const [dataset, epsilon] of Object.entries(event.spent))
-        add(series, `epsilon.${safe(dataset)}`, event, epsilon)
-    }
-    if (event.type === 'round.evaluated' && event.evaluation) {
-      const { records, correct, loss } = event.evaluation
-      add(series, 'public_loss', event, loss === null ? null : loss / 1e6)
-      add(series, 'public_accuracy', event, correct === null || records === 0 ? null : correct / records)
-    }
+  for (const measurement of events.flatMap(measurementsOf)) {
+    const { time, value, round } = measurement
+    const name = nameOf(measurement)
+    const lines = series.get(name) ?? []
+    lines.push(`${time} ${value} ${round}`)
+    series.set(name, lines)
   }
   return series
 }
@@ -64,45 +46,39 @@ function parametersOf({ spec, specHash }: Run): Record<string, string> {
   }
 }
 
-/** `sotto run export`. @throws InputError, RefusedError, UnreachableError, RunError */
-export const exportRun = async (id: string, given: ExportGiven): Promise<void> =>
-  await withCoordinator(given, async ({ api, answer, events, tell }) => {
-    const run = await answer(api.v1.runs[':id'].$get({ param: { id } }))
-    const { state } = run
-    if (state === 'running' || state === 'paused')
-      throw new InputError(`run ${id} is ${state}: export it once it has ended`)
-    const all: RunEvent[] = []
-    for await (const event of events(id)) all.push(event)
-    const runId = createHash('sha256').update(id).digest('hex').slice(0, 32)
-    const folder = join(given.output, EXPERIMENT.id, runId)
-    const series = seriesOf(all)
-    const ended = all.at(-1)?.time ?? run.created
-    const files = new Map([
-      [join(given.output, EXPERIMENT.id, 'meta.yaml'), experimentFile(given.output, run)],
-      [join(folder, 'meta.yaml'), runFile(run, { runId, folder, ended, status: STATUS[state] })],
-      [join(folder, 'tags', 'mlflow.runName'), id],
-      [join(folder, 'tags', 'sotto.state'), state],
-      [join(folder, 'tags', 'sotto.log'), `${run.head.size} ${run.head.hash}`],
-      ...Object.entries(parametersOf(run)).map(([name, value]) => [join(folder, 'params', safe(name)), value] as const),
-      ...[...series].map(([name, lines]) => [join(folder, 'metrics', name), `${lines.join('\n')}\n`] as const),
-    ])
-    try {
-      mkdirSync(join(folder, 'artifacts'), { recursive: true })
-      for (const [file, text] of files) {
-        mkdirSync(join(file, '..'), { recursive: true })
-        writeFileSync(file, text)
-      }
-    } catch (error) {
-      throw new RunError(
-        `${given.output} cannot be written: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`,
-      )
+/** Writes a run that has ended into a file store. @throws RunError */
+export function writeStore(run: Run, events: readonly RunEvent[], output: string): { told: object; words: string } {
+  const { id, state } = run
+  const runId = createHash('sha256').update(id).digest('hex').slice(0, 32)
+  const folder = join(output, EXPERIMENT.id, runId)
+  const series = seriesOf(events)
+  const ended = { ended: events.at(-1)?.time ?? run.created, status: STATUS[state as keyof typeof STATUS] }
+  write(output, join(folder, 'artifacts'), [
+    [join(output, EXPERIMENT.id, 'meta.yaml'), experimentFile(output, run)],
+    [join(folder, 'meta.yaml'), runFile(run, { runId, folder, ...ended })],
+    [join(folder, 'tags', 'mlflow.runName'), id],
+    [join(folder, 'tags', 'sotto.state'), state],
+    [join(folder, 'tags', 'sotto.log'), `${run.head.size} ${run.head.hash}`],
+    ...Object.entries(parametersOf(run)).map(([name, value]) => [join(folder, 'params', safe(name)), value] as const),
+    ...[...series].map(([name, lines]) => [join(folder, 'metrics', name), `${lines.join('\n')}\n`] as const),
+  ])
+  return {
+    told: { output, runId, experiment: EXPERIMENT.name, metrics: [...series.keys()] },
+    words: `${series.size} metrics of ${id} are in ${output}: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri ${output}\n`,
+  }
+}
+
+function write(output: string, artifacts: string, files: readonly (readonly [string, string])[]): void {
+  try {
+    mkdirSync(artifacts, { recursive: true })
+    for (const [file, text] of files) {
+      mkdirSync(dirname(file), { recursive: true })
+      writeFileSync(file, text)
     }
-    const told = { output: given.output, runId, experiment: EXPERIMENT.name, metrics: [...series.keys()] }
-    tell(
-      told,
-      `${series.size} metrics of ${id} are in ${given.output}: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri ${given.output}\n`,
-    )
-  })
+  } catch (error) {
+    throw new RunError(`${output} cannot be written: ${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}`)
+  }
+}
 
 function experimentFile(output: string, { created }: Run): string {
   return stringify({

@@ -5,6 +5,7 @@ import { pushModel } from '../model/push.ts'
 import { columns, roundedUp, table } from '../output.ts'
 import type { CreateGiven, FileGiven, WatchGiven } from './command.ts'
 import { readRunFile } from './file.ts'
+import { within } from './within.ts'
 
 /** The request of a run file, its model uploaded where it is a folder. @throws InputError, SottoError */
 async function requestOf({ file }: FileGiven, session: Session) {
@@ -71,20 +72,6 @@ async function followed(
   tell(run, wordsOf(run))
   if (run.state !== 'completed')
     throw new WaitError(EXIT.otherwise, `run ${id} ended: ${run.state}${run.reason === null ? '' : `, ${run.reason}`}`)
-}
-
-/** @returns null where it does not come in time */
-async function within<T>(wanted: Promise<T>, ms: number): Promise<T | null> {
-  if (ms === Number.POSITIVE_INFINITY) return await wanted
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), Math.max(0, ms))
-  })
-  try {
-    return await Promise.race([wanted, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 function eventWords(event: RunEvent): string {

@@ -73,7 +73,7 @@ describe('sotto audit over a run of real processes', () => {
     const page = join(stage.folder, 'audit.html')
     const told = audit(objects, '--json', '--html', page)
     expect({ status: told.status, err: told.err }).toEqual({ status: 0, err: '' })
-    const answer = JSON.parse(told.out)
+    const answer = JSON.parse(told.out).data
     expect(answer).toMatchObject({ holds: true, run: run.id, outcome: 'completed', rounds: 4, unsigned: 0 })
     expect(answer).toMatchObject({
       stateHash: run.stateHash,
@@ -98,7 +98,7 @@ describe('sotto audit over a run of real processes', () => {
   it('adds up what a dataset spent over its life, and finds a run that its log does not know of', async () => {
     const told = sotto(['audit', 'dataset', 'north', '--from', objects, '--key', key, '--json'])
     expect({ status: told.status, err: told.err }).toEqual({ status: 0, err: '' })
-    const answer = JSON.parse(told.out)
+    const answer = JSON.parse(told.out).data
     expect(answer).toMatchObject({ holds: true, charges: 4, reserved: 0, isFrozen: false, unsigned: 0 })
     expect(answer.runs).toMatchObject([{ run: run.id, charges: 4, left: 0 }])
     const { delta } = answer.dataset.budget
@@ -114,11 +114,10 @@ describe('sotto audit over a run of real processes', () => {
     rmSync(join(copy, 'runs', run.id), { recursive: true })
     const gone = sotto(['audit', 'dataset', 'north', '--from', copy, '--key', key, '--json'])
     expect(gone.status).toBe(1)
+    const object = `runs/${run.id}/checkpoint`
+    const message = expect.stringMatching(/^the log of north does not hold: .*missing/)
     expect(JSON.parse(gone.out)).toEqual({
-      holds: false,
-      dataset: 'north',
-      code: 'missing',
-      object: `runs/${run.id}/checkpoint`,
+      error: { code: 'missing', message, holds: false, dataset: 'north', object },
     })
     expect(sotto(['audit', 'dataset', 'nowhere', '--from', objects, '--key', key]).status).toBe(1)
     expect(sotto(['audit', 'dataset', 'No Id', '--from', objects, '--key', key]).status).toBe(2)
@@ -133,7 +132,7 @@ describe('sotto audit over a run of real processes', () => {
     writeFileSync(join(copy, segment), bytes)
     const flipped = audit(copy, '--json')
     expect(flipped.status).toBe(1)
-    expect(JSON.parse(flipped.out)).toMatchObject({ holds: false, run: run.id, object: segment })
+    expect(JSON.parse(flipped.out).error).toMatchObject({ holds: false, run: run.id, object: segment })
     expect(flipped.err).toContain(segment)
     rmSync(join(copy, segment))
     expect(audit(copy).err).toContain('truncated')
@@ -144,7 +143,7 @@ describe('sotto audit over a run of real processes', () => {
     const told = sotto(['audit', 'tiles', run.id, '--from', objects, '--key', key, '--output', output, '--json'])
     expect({ status: told.status, err: told.err }).toEqual({ status: 0, err: '' })
     const { size } = run.head
-    expect(JSON.parse(told.out)).toMatchObject({ size, tiles: 1, bundles: 1 })
+    expect(JSON.parse(told.out).data).toMatchObject({ size, tiles: 1, bundles: 1 })
     const tile = readFileSync(join(output, `tile/0/000.p/${size}`))
     const leaves = Array.from({ length: size }, (_, i) => new Uint8Array(tile.subarray(32 * i, 32 * (i + 1))))
     const root = toBase64(rootOf(leaves.reduce(appendLeaf, EMPTY_TREE)))
@@ -159,13 +158,18 @@ describe('sotto audit over a run of real processes', () => {
     expect(sotto(['audit', 'proof', run.id, '--round', '2', '--from', objects, ...log, '--output', file]).status).toBe(
       0,
     )
+    const asked = ['audit', 'proof', run.id, '--round', '2', '--from', objects, ...log, '--json']
+    const { data } = JSON.parse(sotto(asked).out)
+    expect(data).toEqual({ run: run.id, round: 2, proof: readFileSync(file, 'utf8') })
     expect(readFileSync(file, 'utf8')).toMatch(/^c2sp\.org\/tlog-proof@v1\nextra \S+\nindex \d+\n/)
     const checked = sotto(['audit', 'proof', run.id, '--check', file, ...log, '--json'])
     expect(checked.status).toBe(0)
-    expect(JSON.parse(checked.out)).toMatchObject({ holds: true, round: 2, size: run.head.size })
+    expect(JSON.parse(checked.out).data).toMatchObject({ holds: true, round: 2, size: run.head.size })
     writeFileSync(file, readFileSync(file, 'utf8').replace(/^index \d+/m, 'index 1'))
     const refused = sotto(['audit', 'proof', run.id, '--check', file, ...log])
     expect([refused.status, refused.err]).toEqual([1, expect.stringContaining('wrong_proof')])
+    const inJson = sotto(['audit', 'proof', run.id, '--check', file, ...log, '--json'])
+    expect(JSON.parse(inJson.out)).toMatchObject({ error: { code: 'wrong_proof', holds: false, run: run.id } })
     const early = sotto(['audit', 'proof', run.id, '--round', '99', '--from', objects, ...log])
     expect([early.status, early.err]).toEqual([1, expect.stringContaining('round 99')])
   })
@@ -187,7 +191,7 @@ describe('sotto audit over a run of real processes', () => {
     for (let times = 0; times < 2; times++) {
       const told = audit(objects, '--json', '--witness', witness, '--cosigned', file)
       expect({ status: told.status, err: told.err }).toEqual({ status: 0, err: '' })
-      expect(JSON.parse(told.out).cosigned).toEqual([{ witness: 'witness.example', time: expect.any(Number) }])
+      expect(JSON.parse(told.out).data.cosigned).toEqual([{ witness: 'witness.example', time: expect.any(Number) }])
     }
     const cosigned = readFileSync(file, 'utf8')
     expect(cosigned).toContain(readFileSync(join(objects, `runs/${run.id}/checkpoint`), 'utf8'))

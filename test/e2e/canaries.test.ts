@@ -30,7 +30,7 @@ describe('sotto audit canaries over a run of real processes', () => {
     const files = ['--count', '60', '--output', made, '--secret', secret]
     const told = sotto('audit', 'canaries', 'plant', data, ...files, '--json')
     expect({ status: told.status, err: told.err }).toEqual({ status: 0, err: '' })
-    expect(JSON.parse(told.out)).toMatchObject({ canaries: 60, output: made, secret })
+    expect(JSON.parse(told.out).data).toMatchObject({ canaries: 60, output: made, secret })
     expect(statSync(secret).mode & 0o777).toBe(0o600)
     expect(sotto('audit', 'canaries', 'plant', data, ...files).status, 'no file is written over').toBe(2)
 
@@ -59,7 +59,7 @@ describe('sotto audit canaries over a run of real processes', () => {
     const asked = [run.id, ...log, '--dataset', 'made-up', '--model', MODEL, '--secret', secret]
     const told = sotto('audit', 'canaries', 'score', ...asked, '--json')
     expect({ status: told.status, err: told.err }).toEqual({ status: 0, err: '' })
-    const answer = JSON.parse(told.out)
+    const answer = JSON.parse(told.out).data
     expect(answer).toMatchObject({
       holds: true,
       canaries: 60,

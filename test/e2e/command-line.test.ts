@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
@@ -66,6 +66,7 @@ describe('the command line over a real coordinator', () => {
   it('knows no coordinator before it is told of one, and keeps what it is told to itself', async () => {
     const early = await sotto(['run', 'list', '--json'])
     expect([early.status, early.err]).toEqual([2, expect.stringContaining('sotto login')])
+    expect(JSON.parse(early.out)).toMatchObject({ error: { code: 'invalid_input' } })
     const wrong = await sotto(['login', stage.url], { input: 'sotto_wrong_token\n' })
     expect([wrong.status, wrong.err]).toEqual([1, expect.stringContaining('unauthenticated')])
     const { status, out } = await sotto(['login', stage.url, '--json'], { input: `${stage.adminToken}\n` })
@@ -203,12 +204,37 @@ describe('the command line over a real coordinator', () => {
     expect((await sotto(['adapter', 'export', '--config', config, '--output', again])).status).toBe(2)
   })
 
+  it('pulls a model, byte for byte, and what is missing of it alone', async () => {
+    const { id } = await told(['model', 'push', MODEL])
+    const output = join(stage.folder, 'pulled')
+    const names = readdirSync(MODEL, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(MODEL, join(entry.parentPath, entry.name)))
+    const all = names.reduce((sum, name) => sum + statSync(join(MODEL, name)).size, 0)
+    expect(await told(['model', 'pull', id, '--output', output])).toEqual({
+      ...{ id, output, files: names.length, bytes: all, kept: 0 },
+    })
+    const found = readdirSync(output, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    expect(found).toHaveLength(names.length)
+    for (const name of names)
+      expect(readFileSync(join(output, name)).equals(readFileSync(join(MODEL, name)))).toBe(true)
+    expect((await told(['model', 'push', output])).id).toBe(id)
+
+    writeFileSync(join(output, 'config.json'), '{}')
+    const { bytes, kept } = await told(['model', 'pull', id, '--output', output])
+    expect([bytes, kept]).toEqual([statSync(join(MODEL, 'config.json')).size, names.length - 1])
+    const none = await sotto(['model', 'pull', 'f'.repeat(64), '--output', output, '--json'])
+    expect([none.status, JSON.parse(none.out).error.code]).toEqual([1, 'not_found'])
+    expect((await sotto(['model', 'pull', 'mine', '--output', output])).status).toBe(2)
+  })
+
   it('steers a run, and says by its exit code how waiting ended', async () => {
     await told(['dataset', 'add', 'nobody', '--units', '60', '--epsilon', '12'])
     const other = join(stage.folder, 'runs', 'nobody.yaml')
     writeFileSync(other, readFileSync(runFile, 'utf8').replace('["north"]', '["nobody"]'))
     const late = await sotto(['run', 'create', '-f', other, '--wait', '--timeout', '1', '--json'])
     expect([late.status, late.err]).toEqual([4, expect.stringContaining('has not ended in 1 seconds')])
+    expect(JSON.parse(late.out)).toMatchObject({ error: { code: 'late' } })
     const [, { id }] = await told(['run', 'list'])
     const stopped = spawn(process.execPath, [join(ROOT, 'cli/sotto.mjs'), 'run', 'watch', id], { env })
     await new Promise((resolve) => stopped.stderr.once('data', resolve))
@@ -216,10 +242,11 @@ describe('the command line over a real coordinator', () => {
     expect(await new Promise((resolve) => stopped.once('exit', resolve))).toBe(130)
     expect(await told(['run', 'pause', id])).toMatchObject({ state: 'paused' })
     expect(await told(['run', 'resume', id])).toMatchObject({ state: 'running' })
-    const watching = sotto(['run', 'watch', id])
+    const watching = sotto(['run', 'watch', id, '--json'])
     expect(await told(['run', 'cancel', id])).toMatchObject({ state: 'cancelled' })
-    const { status, err } = await watching
+    const { status, out, err } = await watching
     expect([status, err]).toEqual([5, expect.stringContaining('ended: cancelled')])
+    expect(JSON.parse(out)).toMatchObject({ data: { id, state: 'cancelled' } })
     const none = await sotto(['adapter', 'pull', id])
     expect([none.status, none.err]).toEqual([1, expect.stringContaining('has no adapter: it is cancelled')])
     expect(await told(['dataset', 'freeze', 'nobody'])).toMatchObject({ policy: { frozen: true } })
@@ -274,8 +301,9 @@ describe('the command line over a real coordinator', () => {
     expect((await sotto(['login', '--forget'])).out).toBe('Forgotten.\n')
     expect((await sotto(['login', '--forget'])).out).toBe('Nothing was kept.\n')
     const away = { env: { SOTTO_COORDINATOR: 'http://127.0.0.1:9', SOTTO_TOKEN: 'sotto_any_token' } }
-    const { status, err } = await sotto(['run', 'list'], away)
+    const { status, out, err } = await sotto(['run', 'list', '--json'], away)
     expect([status, err]).toEqual([3, expect.stringContaining('can not be reached')])
+    expect(JSON.parse(out)).toEqual({ error: { code: 'unreachable', message: 'the coordinator can not be reached' } })
   }, 60_000)
 
   it('shows an example with every command', async () => {
@@ -284,7 +312,7 @@ describe('the command line over a real coordinator', () => {
       dataset: ['add', 'list', 'show', 'freeze', 'unfreeze', 'count'],
       worker: ['create', 'list', 'revoke'],
       token: ['create', 'list', 'revoke'],
-      model: ['check', 'prune', 'push'],
+      model: ['check', 'prune', 'push', 'pull'],
       adapter: ['pull', 'export'],
     }
     for (const [noun, verbs] of Object.entries(nouns))

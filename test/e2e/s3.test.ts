@@ -40,6 +40,6 @@ describe('a run whose objects live in S3', () => {
     const told = await promisify(execFile)(process.execPath, [join(ROOT, 'cli/sotto.mjs'), ...args], {
       env: { ...env, SOTTO_S3_ENDPOINT: endpoint },
     })
-    expect(JSON.parse(told.stdout)).toMatchObject({ holds: true, stateHash: run.stateHash })
+    expect(JSON.parse(told.stdout).data).toMatchObject({ holds: true, stateHash: run.stateHash })
   })
 })

@@ -148,8 +148,8 @@ describe.each(PLACES)('the pages on %s', (on) => {
         encoding: 'utf8',
         env: { ...process.env, ...keys },
       })
-      const answer = JSON.parse(stdout.split('\n')[0]!)
-      return answer.data ?? answer.error ?? answer
+      const { data, error } = JSON.parse(stdout)
+      return data ?? error
     }
 
     it('verify a run as sotto audit does', async () => {
