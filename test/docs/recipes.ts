@@ -214,6 +214,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
   },
   'docs/deploy.md': {
     steps: [
+      { command: 'SOTTO_TOKEN=TOKEN docker', not: saidIn('docs/deploy.md', 'no image was built') },
       { command: 'docker', not: saidIn('docs/deploy.md', 'no image was built') },
       { command: 'kubectl', not: saidIn('docs/deploy.md', 'no cluster ran it') },
       { command: 'helm', not: saidIn('docs/deploy.md', 'no cluster ran it') },
@@ -222,7 +223,7 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
       { command: 'npm ci && cd infra/tofu', not: saidIn('docs/deploy.md', 'nothing was applied') },
       { command: 'tofu apply', not: saidIn('docs/deploy.md', 'nothing was applied') },
       { command: 'aws', not: saidIn('docs/deploy.md', 'nothing was applied') },
-      { command: 'sky jobs', not: saidIn('docs/deploy.md', 'no machine was started') },
+      { command: 'SOTTO_TOKEN=TOKEN sky jobs', not: saidIn('docs/deploy.md', 'no machine was started') },
       { command: 'sbatch', not: saidIn('docs/deploy.md', 'the script with stand-ins for Slurm') },
     ],
   },
