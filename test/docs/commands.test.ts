@@ -154,6 +154,7 @@ describe('the commands of the documentation', () => {
             await type(page, terminal, each.replaceAll(site, other), same)
           }
       },
+      3 * 1000 * SECONDS,
     )
 
     it('leaves what was started running', () => {

@@ -6,22 +6,22 @@ import { ROOT } from '../e2e/harness.ts'
 import { blocksOf, filesOf, PAGES, textOf } from './pages.ts'
 
 /** A page without its fenced blocks, in which nothing is a link or a heading. */
-const proseOf = (page: string): string => textOf(page).replace(/^(\s*)(```+)[\s\S]*?^\1\2\s*$/gm, '')
+const proseOf = (markdown: string): string => markdown.replace(/^([ \t]*)(```+)[\s\S]*?^\1\2[ \t]*$/gm, '')
 
 /** Inline code, across the end of a line too. */
 const codeIn = (page: string): string[] =>
-  [...proseOf(page).matchAll(/`([^`]+)`/g)].map(([, code]) => code!.replace(/\s+/g, ' ').trim())
+  [...proseOf(textOf(page)).matchAll(/`([^`]+)`/g)].map(([, code]) => code!.replace(/\s+/g, ' ').trim())
 
-const withoutCode = (page: string) => proseOf(page).replace(/`[^`]*`/g, '')
+const withoutCode = (markdown: string) => proseOf(markdown).replace(/`[^`]*`/g, '')
 
 /** Targets of links and images. */
-const linksIn = (page: string): string[] =>
-  [...withoutCode(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target!)
+const linksIn = (markdown: string): string[] =>
+  [...withoutCode(markdown).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target!)
 
 /** Anchors as GitHub makes them of headings. */
 function anchorsOf(page: string): Set<string> {
   const seen = new Map<string, number>()
-  const anchors = [...proseOf(page).matchAll(/^#{1,6}\s+(.*)$/gm)].map(([, heading]) => {
+  const anchors = [...proseOf(textOf(page)).matchAll(/^#{1,6}\s+(.*)$/gm)].map(([, heading]) => {
     const slug = heading!
       .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
       .toLowerCase()
@@ -82,12 +82,12 @@ function isKnown({ verbs, flags }: { verbs: readonly string[]; flags: readonly s
 
 describe('links and names in the documentation', () => {
   it.each(PAGES)('every link of %s leads somewhere', (page) => {
-    const faults = linksIn(page).map((target) => [target, fault(page, target)] as const)
+    const faults = linksIn(textOf(page)).map((target) => [target, fault(page, target)] as const)
     expect(faults.filter(([, what]) => what !== null)).toEqual([])
   })
 
   it('README lists every page of docs/, and those that stand beside it', () => {
-    const listed = new Set(linksIn('README.md').map((target) => target.split('#')[0]!))
+    const listed = new Set(linksIn(textOf('README.md')).map((target) => target.split('#')[0]!))
     const wanted = PAGES.filter((page) => /^(docs\/)?[^/]+\.md$/.test(page) && page !== 'README.md')
     expect(wanted.filter((page) => !listed.has(page))).toEqual([])
   })
@@ -124,6 +124,10 @@ describe('links and names in the documentation', () => {
   })
 
   it('sees what is wrong', () => {
+    expect(linksIn('```sh\na [x](no)\n```\n\n```\nb\n```\n`[x](no)` [y](a.md#b) ![z](c.png)')).toEqual([
+      'a.md#b',
+      'c.png',
+    ])
     expect(fault('README.md', 'docs/nowhere.md')).toBe('leads nowhere')
     expect(fault('README.md', '../elsewhere')).toBe('leads nowhere')
     expect(fault('README.md', 'docs/privacy.md#no-such')).toBe('no such heading')
