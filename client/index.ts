@@ -26,6 +26,14 @@ export class SottoError extends Error {
   }
 }
 
+/** The coordinator could not be reached in the time that was waited for it. */
+export class ConnectionError extends TypeError {
+  constructor(cause: TypeError) {
+    super(cause.message, { cause })
+    this.name = 'ConnectionError'
+  }
+}
+
 export interface ConnectOptions {
   readonly url: string | URL
   readonly token: string
@@ -126,19 +134,24 @@ const passes = ({ status }: Response): boolean => status === 429 || status === 5
 function patientFetch({ signal, patience = 60 }: ConnectOptions) {
   return async function send(input: Parameters<typeof fetch>[0], init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(init.headers)
-    if (init.method === 'POST' && !headers.has('Idempotency-Key')) headers.set('Idempotency-Key', crypto.randomUUID())
+    if (init.method === 'POST' && !headers.has('Idempotency-Key')) headers.set('Idempotency-Key', newKey())
     const until = performance.now() + 1000 * patience
     for (let ms = RETRY_MS; ; ms = Math.min(2 * ms, RETRY_MOST_MS)) {
       const response = await attempt(input, { ...init, headers, ...(signal ? { signal } : {}) })
       const isOver = performance.now() >= until
       if (response instanceof TypeError) {
-        if (isOver) throw response
+        if (isOver) throw new ConnectionError(response)
       } else if (isOver || !passes(response)) return response
       const wanted = response instanceof Response ? 1000 * Number(response.headers.get('Retry-After') ?? 0) : 0
       if (response instanceof Response) await response.body?.cancel()
       await pause(Math.max(ms, wanted), signal)
     }
   }
+}
+
+/** `crypto.randomUUID` is not there on a page that came without TLS from another machine. */
+function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 /** fetch tells a lost connection by a TypeError. */

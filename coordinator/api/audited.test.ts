@@ -1,9 +1,11 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { basename, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { verifyEd25519 } from '../../cli/audit/log.ts'
 import { auditDataset, auditRun, datasetLog, EMPTY_LOG, fromBase64, runLog } from '../../shared/ledger/index.ts'
 import { Hosts, PLACES, type StagedHost } from '../../test/rehearsal/host.ts'
 import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
 import { FakeWorker, setStage } from '../../test/rehearsal/worker.ts'
+import { FolderStore, openS3Store } from '../objects/index.ts'
 
 describe.each(PLACES)('what an audit reads through the coordinator on %s', (on) => {
   const hosts = new Hosts()
@@ -20,6 +22,11 @@ describe.each(PLACES)('what an audit reads through the coordinator on %s', (on) 
   })
   afterAll(() => hosts.clear())
 
+  const storeOf = async () => {
+    if (on === 'workerd') return openS3Store({ ...inject('s3'), prefix: basename(stage.dataDir) })
+    const given = { signingKey: new Uint8Array(32), baseUrl: () => '', now: Date.now }
+    return await FolderStore.open({ root: join(stage.dataDir, 'objects'), ...given })
+  }
   const read = async (key: string) => {
     const url = `${stage.host.url}/v1/log/objects?key=${encodeURIComponent(key)}`
     const response = await fetch(url, { headers: { Authorization: `Bearer ${stage.host.adminToken}` } })
@@ -79,6 +86,21 @@ describe.each(PLACES)('what an audit reads through the coordinator on %s', (on) 
     ]) {
       const { status, body: problem } = await stage.admin.get(`/v1/log/objects?key=${encodeURIComponent(key)}`)
       expect([status, problem.code], key).toEqual([404, 'not_found'])
+    }
+  })
+
+  it('is not read into memory where somebody with the bucket made it huge', async () => {
+    const key = runLog.segmentKey(run, 1)
+    const objects = await storeOf()
+    const before = (await objects.fetch(key))!
+    await objects.replace(key, new Uint8Array(33 * 2 ** 20).fill(0x20))
+    try {
+      const { status, body } = await stage.admin.get(`/v1/log/objects?key=${encodeURIComponent(key)}`)
+      expect([status, body.code]).toEqual([413, 'object_too_large'])
+      const { items } = (await stage.admin.get(`/v1/log/segments?of=runs&id=${run}&first=0`)).body
+      expect(items).toHaveLength(1)
+    } finally {
+      await objects.replace(key, before)
     }
   })
 

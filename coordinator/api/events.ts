@@ -47,7 +47,8 @@ export function eventRoutes(services: Services) {
         }
         // A log that failed has no end record: its last word takes the place after the last record.
         if (ended) return await send({ type: 'run.ended', seq: next, time: services.now(), state: 'failed' })
-        if (!services.bell.closed) await quiet(mark)
+        // Records come some at a time: nothing is waited for while there are more.
+        if (records.length === 0 && !services.bell.closed) await quiet(mark)
       }
 
       async function send(event: { type: string; seq: number; [field: string]: unknown }): Promise<void> {

@@ -212,13 +212,17 @@ export function fineTuningRoutes(services: Services) {
     const { run, facts } = await findRun(services, c, id)
     const from = after === undefined ? 0 : seqOf(id, after) + 1
     // What is spent by an event is counted from the first record on.
-    const { records } = await run.records(0)
     const fold = new EventFold()
     const found: RunEvent[] = []
-    for (const record of records) {
-      if (found.length > limit) break
-      if (record.seq < from) fold.skip(record)
-      else found.push(...[fold.push(record)].filter((event) => event !== null))
+    for (let next = 0; found.length <= limit; ) {
+      const { records } = await run.records(next)
+      if (records.length === 0) break
+      for (const record of records) {
+        next = record.seq + 1
+        if (found.length > limit) break
+        if (record.seq < from) fold.skip(record)
+        else found.push(...[fold.push(record)].filter((event) => event !== null))
+      }
     }
     const data = found.slice(0, limit).map((event): JobEvent => {
       const name = { id: `${id}-event-${event.seq}`, object: 'fine_tuning.job.event' as const }

@@ -64,20 +64,22 @@ export function logRoutes(services: Services) {
     })
 }
 
-/** Of one answer: a Worker may ask its store for so many objects in one request, with room to spare. */
-const SEGMENTS_MOST = 40
+/** Of one answer: a Worker may ask its store twice for each of so many objects in one request, with room to spare. */
+const SEGMENTS_MOST = 20
+/** No honest segment is near it; a larger one is read as the object that it is, which is refused beyond its own bound. */
 const SEGMENT_BYTES_MOST = 4 * 2 ** 20
 
-/** Segments from a record on. One that is no text ends them: it is read as the object that it is. */
+/** Segments from a record on. One that is no text, or too large, ends them. */
 async function segmentsFrom(objects: ObjectStore, keyOf: (first: number) => string, first: number) {
   const items: { first: number; text: string }[] = []
   let bytes = 0
-  for (let at = first; items.length < SEGMENTS_MOST && bytes < SEGMENT_BYTES_MOST; ) {
+  for (let at = first; items.length < SEGMENTS_MOST; ) {
+    bytes += (await objects.size(keyOf(at))) ?? 0
+    if (bytes > SEGMENT_BYTES_MOST) break
     const object = await objects.fetch(keyOf(at))
     const text = object && textOf(object)
     if (!object || text === null) break
     items.push({ first: at, text })
-    bytes += object.length
     const records = text.split('\n').length - 1
     if (records === 0) break
     at += records

@@ -150,7 +150,7 @@ async function openObjects(
 function lighter(app: Pick<Hono, 'fetch'>): Pick<Hono, 'fetch'> {
   const compressed = new Hono<{ Bindings: object }>()
     .use(compress())
-    .get('/assets/*', (c) => app.fetch(c.req.raw, c.env))
+    .all('/assets/*', (c) => app.fetch(c.req.raw, c.env))
   return {
     fetch: (request, env, context) =>
       new URL(request.url).pathname.startsWith('/assets/')

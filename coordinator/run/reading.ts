@@ -22,14 +22,24 @@ export function updatesOf(store: RunStore, { view }: RunLog, after: number): Upd
   return { head: { size, hash }, segments, checkpoint: store.checkpoints(1)[0] ?? null }
 }
 
-/** Records of the stored log from a seq on, and whether more can come. */
+/** Of one answer: an actor elsewhere sends them as one message. */
+const RECORDS_MOST = 1000
+
+/** Records of the stored log from a seq on, some at a time, and whether more can come. */
 export function recordsOf(
   store: RunStore,
   { view, fault }: RunLog,
   from: number,
 ): { records: RunRecord[]; ended: boolean } {
-  const records = view && from < view.head.size ? [...recordsFrom(store, from)] : []
-  return { records, ended: fault !== null || (view?.end ?? null) !== null }
+  const records: RunRecord[] = []
+  if (view && from < view.head.size) {
+    for (const record of recordsFrom(store, from)) {
+      records.push(record)
+      if (records.length === RECORDS_MOST) break
+    }
+  }
+  const isAll = from + records.length >= (view?.head.size ?? 0)
+  return { records, ended: isAll && (fault !== null || (view?.end ?? null) !== null) }
 }
 
 export interface TimedCheckpoint extends Checkpoint {

@@ -1,4 +1,5 @@
 import { Hono } from 'hono'
+import { problemResponse } from '../api/fault.ts'
 import { ASSETS, PAGES, type PageName } from './assets.gen.ts'
 import { pageOf } from './page.ts'
 
@@ -45,9 +46,10 @@ export function webRoutes(): Hono {
   for (const [path, page] of PLACES) web.get(path, (c) => c.html(pageOf(PAGES[page]), 200, HEADERS))
   web.get('/assets/:name', (c) => {
     const asset = ASSETS.get(c.req.param('name'))
-    if (!asset) return c.notFound()
+    if (!asset) return problemResponse('not_found')
     const cached = c.req.param('name') === 'icon.svg' ? 'public, max-age=3600' : FOREVER
-    const headers = { 'Content-Type': asset.type, 'Cache-Control': cached, 'X-Content-Type-Options': 'nosniff' }
+    // A script that works beside a page goes by the policy that it came with.
+    const headers = { ...HEADERS, 'Content-Type': asset.type, 'Cache-Control': cached }
     return c.body(asset.body, 200, headers)
   })
   return web

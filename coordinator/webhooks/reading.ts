@@ -91,6 +91,8 @@ export class LogReader {
       db.update(position).set({ next, ended }).where(eq(position.run, run)).run()
     })
     if (ended) this.#folds.delete(run)
+    // Records come some at a time.
+    else if (records.length > 0) this.#reading.get(run)!.again = true
   }
 }
 

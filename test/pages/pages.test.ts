@@ -49,12 +49,16 @@ describe.each(PLACES)('the pages on %s', (on) => {
       for (const [, asset] of text.matchAll(/(?:src|href)="(\/assets\/[^"]+)"/g)) {
         const { status, headers } = await fetch(stage.host.url + asset)
         expect([status, headers.get('X-Content-Type-Options')]).toEqual([200, 'nosniff'])
+        expect(headers.get('Content-Security-Policy')).toBe(policy)
         // Cloudflare compresses what a Worker answers.
         if (on === 'node') expect(headers.get('Content-Encoding')).toBe('gzip')
         if (asset !== '/assets/icon.svg') expect(headers.get('Cache-Control')).toContain('immutable')
       }
     }
-    expect((await fetch(`${stage.host.url}/assets/nothing.js`)).status).toBe(404)
+    for (const method of ['GET', 'POST']) {
+      const { status, headers } = await fetch(`${stage.host.url}/assets/nothing.js`, { method })
+      expect([status, headers.get('Content-Type')]).toEqual([404, 'application/problem+json'])
+    }
     expect((await fetch(`${stage.host.url}/`, { redirect: 'manual' })).headers.get('Location')).toBe('/runs')
   })
 
@@ -120,7 +124,7 @@ describe.each(PLACES)('the pages on %s', (on) => {
       await page.getByText('The accountant is at work').waitFor({ state: 'detached' })
       await page.getByText('As a table').click()
       const row = page.locator('figure tbody tr').last()
-      expect(await row.getByRole('cell').first().textContent()).toBe(short(told.epsilon))
+      expect(await row.getByRole('cell').first().textContent()).toBe(upper(told.epsilon))
       expect(faults).toEqual([])
       await page.close()
     })
@@ -174,6 +178,10 @@ describe.each(PLACES)('the pages on %s', (on) => {
       await page.getByRole('button', { name: 'Verify' }).click()
       await page.locator('.verdict.bad').waitFor()
       expect(await page.locator('[data-verdict]').getAttribute('data-verdict')).toBe('unsigned')
+      // What could not be verified is not said to be false.
+      await page.getByLabel('Key that the log is signed with').fill('no key')
+      await page.getByRole('button', { name: 'Verify' }).click()
+      await page.locator('.verdict.unknown[data-verdict="not_a_key"]').waitFor()
       expect(faults).toEqual([])
       await page.close()
     })
@@ -217,6 +225,24 @@ describe.each(PLACES)('the pages on %s', (on) => {
       await page.getByLabel('Epsilon', { exact: true }).press('PageDown')
       await expect.poll(async () => Number(await figure(page, 'sigma')), WAIT).toBeGreaterThan(1.05 * before)
       expect(faults).toEqual([])
+      await page.close()
+    })
+
+    it('ask nothing but by ids, and take a token from a link in any tab', async () => {
+      const { page } = await openPage(browser, { width: 1280, dark: false })
+      const asked: string[] = []
+      page.on('request', (request) => asked.push(new URL(request.url()).pathname))
+      await page.goto(`${stage.host.url}/runs`)
+      await page.getByLabel('Token').waitFor()
+      await page.evaluate(`location.hash = 'token=${auditor}'`)
+      await page.getByRole('heading', { name: 'Runs' }).waitFor()
+      expect(page.url()).not.toContain('token')
+      for (const path of ['/runs/..%2Fdatasets%2Fnorth', '/runs/%E0%A4%A', '/datasets/%2e%2e%2fruns']) {
+        await page.goto(stage.host.url + path)
+        await page.getByRole('alert').first().waitFor()
+      }
+      const known = /^\/v1\/(runs|runs\/unknown|runs\/unknown\/curves|runs\/run-[0-9a-f]+|datasets\/unknown)$/
+      expect(asked.filter((path) => path.startsWith('/v1/') && !known.test(path))).toEqual([])
       await page.close()
     })
 

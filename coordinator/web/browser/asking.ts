@@ -24,11 +24,19 @@ export function useAsked<T>(ask: () => Promise<T>, key: string, { everyMs }: { e
   const newest = useRef(ask)
   newest.current = ask
   const asking = useRef('')
+  const isUnderWay = useRef('')
   const again = useCallback(() => {
     asking.current = key
+    // One at a time: an answer that takes longer than the pause is waited for.
+    if (isUnderWay.current === key) return
+    isUnderWay.current = key
+    const done = () => {
+      if (isUnderWay.current === key) isUnderWay.current = ''
+      return asking.current === key
+    }
     newest.current().then(
-      (value) => asking.current === key && setState({ key, value, error: null }),
-      (error: unknown) => asking.current === key && setState((old) => ({ ...old, key, error })),
+      (value) => done() && setState({ key, value, error: null }),
+      (error: unknown) => done() && setState((old) => ({ ...old, key, error })),
     )
   }, [key])
   useEffect(() => {

@@ -31,7 +31,8 @@ export type AuditTold =
   | { readonly kind: 'progress'; readonly objects: number; readonly bytes: number }
   | { readonly kind: 'run'; readonly findings: RunFindings; readonly counts: Readonly<Record<string, number>> }
   | { readonly kind: 'dataset'; readonly findings: DatasetFindings }
-  | { readonly kind: 'fault'; readonly code: string; readonly object: string; readonly detail: string }
+  /** `holds` is false where the audit found something; null where it could not be made, and nothing is known of the log. */
+  | { readonly kind: 'fault'; readonly holds: false | null; readonly code: string; readonly detail: string }
 
 const tell = (told: AuditTold) => postMessage(told)
 
@@ -111,10 +112,10 @@ function countsOf(records: readonly RunRecord[]): Record<string, number> {
 async function audit({ kind, id, token, name, publicKey }: AuditQuestion): Promise<AuditTold> {
   const key = fromBase64(publicKey)
   if (key?.length !== 32)
-    return { kind: 'fault', code: 'not_a_key', object: '', detail: 'A key is 44 characters of base64.' }
+    return { kind: 'fault', holds: null, code: 'not_a_key', detail: 'A key is 44 characters of base64.' }
   if (globalThis.crypto.subtle === undefined) {
     const detail = 'A browser checks signatures only on pages that come over TLS or from this machine.'
-    return { kind: 'fault', code: 'insecure_context', object: '', detail }
+    return { kind: 'fault', holds: null, code: 'insecure_context', detail }
   }
   const signed = { name, publicKey: key, verify }
   try {
@@ -125,10 +126,10 @@ async function audit({ kind, id, token, name, publicKey }: AuditQuestion): Promi
     const { records, checkpoint, ...rest } = await auditRun(sourceOf(token), { run: id, ...signed })
     return { kind: 'run', findings: { ...rest, checkpoint: signedOf(checkpoint) }, counts: countsOf(records) }
   } catch (error) {
-    if (error instanceof AuditError || error instanceof Unread)
-      return { kind: 'fault', code: error.code, object: error.object, detail: error.message }
+    if (error instanceof AuditError) return { kind: 'fault', holds: false, code: error.code, detail: error.message }
+    if (error instanceof Unread) return { kind: 'fault', holds: null, code: error.code, detail: error.message }
     if (error instanceof SottoError)
-      return { kind: 'fault', code: error.code ?? `status_${error.status}`, object: '', detail: error.message }
+      return { kind: 'fault', holds: null, code: error.code ?? `status_${error.status}`, detail: error.message }
     throw error
   }
 }
@@ -137,8 +138,8 @@ addEventListener('message', ({ data }: MessageEvent<AuditQuestion>) => {
   audit(data).then(tell, (error: unknown) =>
     tell({
       kind: 'fault',
+      holds: null,
       code: 'unexpected',
-      object: '',
       detail: error instanceof Error ? error.message : String(error),
     }),
   )

@@ -4,7 +4,7 @@ import { scheduleOf } from '../../../shared/api/index.ts'
 import { smallSpec } from '../../../test/rehearsal/request.ts'
 import { bytes, lower, span, upper } from './figures.ts'
 import { lossBand, runningMean, WINDOW } from './smoothing.ts'
-import { eventsAt } from './spending.ts'
+import { eventsAt, sparesLeft } from './spending.ts'
 
 describe('figures of epsilon', () => {
   it('never show an upper bound smaller, nor a lower bound larger, and hardly change either', () => {
@@ -66,5 +66,26 @@ describe('what a dataset is charged by a round', () => {
     expect(eventsAt(question, 1).map(({ count }) => count)).toEqual([1])
     expect(eventsAt(question, 2).map(({ count }) => count)).toEqual([4])
     expect(eventsAt(question, 5).map(({ count }) => count)).toEqual([5, 3])
+  })
+})
+
+describe('spare charges that are left', () => {
+  const stage = { rounds: 100, learningRate: 0.1, radius: 0.01, directions: 4, clip: 1 }
+  const given = { spareCharges: 10, budget: { epsilon: 8, delta: 1e-5 } }
+  const two = smallSpec(['north'], {
+    ...given,
+    stages: [
+      { ...stage, samplingRate: 0.1 },
+      { ...stage, samplingRate: 0.05 },
+    ],
+  })
+  const one = smallSpec(['north'], { ...given, stages: [{ ...stage, samplingRate: 0.1 }] })
+  it('are those of the mechanism of the round', () => {
+    expect(sparesLeft({ spec: one, opened: 50, recharged: [3, 3, 7] }, 50)).toEqual({ left: 7, of: 10 })
+    const lost = { spec: two, opened: 150, recharged: [3, 3, 7, 8, 9, 120] }
+    expect(sparesLeft(lost, 50)).toEqual({ left: 0, of: 5 })
+    expect(sparesLeft(lost, 150)).toEqual({ left: 4, of: 5 })
+    // After the last round they are those of the last stage.
+    expect(sparesLeft(lost, 200)).toEqual({ left: 4, of: 5 })
   })
 })

@@ -9,8 +9,10 @@ export interface Line {
   /** Number of its colour in the style, 1 to 6. */
   readonly colour: number
   readonly look?: 'line' | 'dashed' | 'points' | 'faint' | 'steps' | 'edge'
-  /** Its last value is held to be of the line before: the space between is filled. */
+  /** The space to another line, by its place, is filled. */
   readonly fillsTo?: number
+  /** How its values are written, where that is not as the chart's: a bound is never rounded to what it does not bound. */
+  readonly format?: (value: number) => string
 }
 
 interface ChartProps {
@@ -40,7 +42,7 @@ export function Chart(props: ChartProps) {
     props.logarithmic,
     props.height,
     props.group,
-    lines.map(({ values: _, ...look }) => look),
+    lines.map(({ values: _, format: __, ...look }) => look),
   ])
 
   // The shape stands for all that the options are made of.
@@ -79,9 +81,9 @@ const plain = (value: number): string => String(Number(value.toPrecision(4)))
 function spoken({ x, lines, along, format = plain }: ChartProps): string {
   if (x.length === 0) return 'Nothing yet.'
   return lines
-    .flatMap(({ label, values }) => {
+    .flatMap(({ label, values, format: own = format }) => {
       const last = values.findLastIndex((value) => value !== null)
-      return last < 0 ? [] : [`${label}: ${format(values[last]!)} at ${along} ${x[last]}.`]
+      return last < 0 ? [] : [`${label}: ${own(values[last]!)} at ${along} ${x[last]}.`]
     })
     .join(' ')
 }
@@ -111,8 +113,8 @@ function ChartTable({ along, x, lines, format }: Required<Pick<ChartProps, 'alon
             {rows.map((i) => (
               <tr key={i}>
                 <th scope="row">{x[i]}</th>
-                {lines.map(({ label, values }) => (
-                  <td key={label}>{values[i] == null ? '–' : format(values[i])}</td>
+                {lines.map(({ label, values, format: own = format }) => (
+                  <td key={label}>{values[i] == null ? '–' : own(values[i])}</td>
                 ))}
               </tr>
             ))}
@@ -166,10 +168,11 @@ function coloursOf(parent: HTMLElement): Colours {
 }
 
 function seriesOf(
-  { label, colour: own, look = 'line' }: Line,
+  { label, colour: own, look = 'line', format: ownFormat }: Line,
   colour: Colours,
-  format: (value: number) => string,
+  chartFormat: (value: number) => string,
 ): uPlot.Series {
+  const format = ownFormat ?? chartFormat
   const stroke = colour(`line${own}`)
   const common = { label, value: (_: uPlot, value: number | null) => (value === null ? '–' : format(value)) }
   if (look === 'points')

@@ -40,8 +40,10 @@ export function span(seconds: number): string {
 
 const stamp = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short' })
 const clock = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' })
-export const moment = (ms: number): string => stamp.format(ms)
-export const timeOfDay = (ms: number): string => clock.format(ms)
+const shown = (format: Intl.DateTimeFormat, ms: number) =>
+  Number.isFinite(new Date(ms).getTime()) ? format.format(ms) : '–'
+export const moment = (ms: number): string => shown(stamp, ms)
+export const timeOfDay = (ms: number): string => shown(clock, ms)
 export const ago = (ms: number, now = Date.now()): string => `${span(Math.max(0, Math.round((now - ms) / 1000)))} ago`
 
 /** Of long runs of letters enough to know them by. */

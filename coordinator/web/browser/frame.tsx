@@ -1,6 +1,6 @@
 import { type ComponentChildren, render } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
-import { type Sotto, SottoError } from '../../../client/index.ts'
+import { ConnectionError, type Sotto, SottoError } from '../../../client/index.ts'
 import { connectBy, keepToken, tokenNow } from './session.ts'
 
 /** A page is given a connection by the token of whoever looks. */
@@ -111,7 +111,7 @@ function wordsOf(error: unknown): string {
       return 'The coordinator does not know this token: sign out, and in with another.'
     return error.message
   }
-  if (error instanceof TypeError) return 'The coordinator can not be reached. The page asks again by itself.'
+  if (error instanceof ConnectionError) return 'The coordinator can not be reached.'
   return error instanceof Error ? error.message : 'Something went wrong.'
 }
 

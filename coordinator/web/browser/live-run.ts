@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { type Sotto, SottoError } from '../../../client/index.ts'
 import type { Curves, Run, RunEvent } from '../../../shared/api/index.ts'
+import { connectBy } from './session.ts'
 
 /** A run as it goes: what the API says of it, its closed rounds in columns, and its newest events. */
 export interface LiveRun {
@@ -61,46 +62,46 @@ export const runOf = (sotto: Sotto, id: string): Promise<Run> =>
   sotto.answer(sotto.api.v1.runs[':id'].$get({ param: { id } }))
 
 /** Asks for a run, and again whenever its events say that it went on. */
-export function useLiveRun(sotto: Sotto, id: string, { isDrawn = true }: { isDrawn?: boolean } = {}): LiveRun {
+export function useLiveRun({ sotto, token, id }: { sotto: Sotto; token: string; id: string }): LiveRun {
   const [state, setState] = useState<Omit<LiveRun, 'refresh'>>({ run: null, curves: null, events: [], error: null })
   const curves = useRef<Curves | null>(null)
   const refresh = useCallback(async () => {
     try {
-      if (isDrawn) curves.current = await curvesFrom(sotto, id, curves.current)
+      curves.current = await curvesFrom(sotto, id, curves.current)
       const run = await runOf(sotto, id)
       setState((old) => ({ ...old, run, curves: curves.current, error: null }))
     } catch (error) {
       setState((old) => ({ ...old, error }))
       throw error
     }
-  }, [sotto, id, isDrawn])
+  }, [sotto, id])
 
   useEffect(() => {
-    let isGone = false
+    let last: number | null = null
     let waiting: ReturnType<typeof setTimeout> | null = null
+    /** Ends the stream that is open, if one is. */
+    let listening: AbortController | null = null
     const soon = () => {
       waiting ??= setTimeout(() => {
         waiting = null
         refresh().catch(() => {})
       }, REFRESH_MS)
     }
-    let last: number | null = null
-    const follow = async () => {
+    const follow = async (signal: AbortSignal) => {
       const { head } = await runOf(sotto, id)
       last ??= Math.max(-1, head.size - TAIL_RECORDS)
-      for await (const event of sotto.events(id, last)) {
-        if (isGone) return
+      for await (const event of connectBy(token, signal).events(id, last)) {
         last = event.seq
         setState((old) => ({ ...old, events: [event, ...old.events].slice(0, TAIL_EVENTS) }))
         if (event.seq >= head.size) soon()
       }
     }
-    const keepFollowing = async () => {
-      while (!isGone) {
+    const keepFollowing = async (signal: AbortSignal) => {
+      while (!signal.aborted) {
         try {
-          return await follow()
+          return await follow(signal)
         } catch (error) {
-          if (isGone) return
+          if (signal.aborted) return
           setState((old) => ({ ...old, error }))
           // A refusal stays one; a coordinator that is away comes back.
           if (error instanceof SottoError && error.status < 500) return
@@ -109,12 +110,24 @@ export function useLiveRun(sotto: Sotto, id: string, { isDrawn = true }: { isDra
         }
       }
     }
-    refresh().catch(() => {})
-    void keepFollowing()
+    // A tab that nobody looks at holds no connection: a browser has six for one place, over all its tabs.
+    const listen = () => {
+      if (document.visibilityState === 'hidden') {
+        listening?.abort()
+        listening = null
+      } else if (!listening) {
+        listening = new AbortController()
+        refresh().catch(() => {})
+        void keepFollowing(listening.signal)
+      }
+    }
+    document.addEventListener('visibilitychange', listen)
+    listen()
     return () => {
-      isGone = true
+      document.removeEventListener('visibilitychange', listen)
+      listening?.abort()
       if (waiting !== null) clearTimeout(waiting)
     }
-  }, [sotto, id, refresh])
+  }, [sotto, token, id, refresh])
   return { ...state, refresh: () => refresh().catch(() => {}) }
 }

@@ -24,7 +24,8 @@ export function runningMean(values: readonly (number | null)[]): (number | null)
 }
 
 /**
- * The running mean of private losses, and where it would lie without the noise that was added, with a confidence of 95 %. What
+ * The running mean of private losses, and where it would lie without the noise that was added, with a confidence of about 95 %
+ * (of a mean of few rounds with Laplace noise 94 %). What
  * sampling does to it is not in the band: it is not known.
  */
 export function lossBand({ privateLoss, lossDeviation }: Pick<Curves, 'privateLoss' | 'lossDeviation'>) {

@@ -27,6 +27,14 @@ export function Verify({ sotto, token, kind, id }: VerifyProps) {
     setTold({ kind: 'progress', objects: 0, bytes: 0 })
     worker.current = openWorker('auditing')
     worker.current.addEventListener('message', ({ data }: MessageEvent<AuditTold>) => setTold(data))
+    worker.current.addEventListener('error', () =>
+      setTold({
+        kind: 'fault',
+        holds: null,
+        code: 'unexpected',
+        detail: 'What verifies it could not be started, or stopped.',
+      }),
+    )
     const question: AuditQuestion = { kind, id, token, name: log.name, publicKey: (pinned ?? log.publicKey).trim() }
     worker.current.postMessage(question)
   }
@@ -70,9 +78,14 @@ function Told({ told, kind, id }: { told: AuditTold; kind: 'runs' | 'datasets'; 
         </p>
       )
     case 'fault':
-      return (
+      return told.holds === false ? (
         <p class="verdict bad" data-verdict={told.code}>
           The log of {id} does not hold: {told.code.replaceAll('_', ' ')}. {told.detail}
+        </p>
+      ) : (
+        <p class="verdict unknown" data-verdict={told.code}>
+          The log of {id} could not be verified, and nothing is known of it: {told.code.replaceAll('_', ' ')}.{' '}
+          {told.detail}
         </p>
       )
     case 'run':

@@ -7,24 +7,32 @@ import { count, percent, short, upper } from '../figures.ts'
 import { type Page, show, Trouble, Waiting } from '../frame.tsx'
 import { curvesFrom, runOf } from '../live-run.ts'
 import { State, Table } from '../parts.tsx'
+import { isId } from '../session.ts'
 import { runningMean, WINDOW } from '../smoothing.ts'
 
 /** As many as there are colours to tell them by. */
 const MOST = 6
 const AGAIN_MS = 5000
 
-const ids = (new URLSearchParams(location.search).get('runs') ?? '')
-  .split(',')
-  .filter((id) => id !== '')
-  .slice(0, MOST)
+const ids = (new URLSearchParams(location.search).get('runs') ?? '').split(',').filter(isId).slice(0, MOST)
 
 interface Compared {
   readonly run: Run
   readonly curves: Curves
 }
 
-const allOf = (sotto: Sotto): Promise<Compared[]> =>
-  Promise.all(ids.map(async (id) => ({ run: await runOf(sotto, id), curves: await curvesFrom(sotto, id, null) })))
+const known = new Map<string, Compared>()
+
+/** Of a run that has ended nothing is asked again, and of another one what has come since. */
+async function comparedOf(sotto: Sotto, id: string): Promise<Compared> {
+  const before = known.get(id)
+  if (before && before.run.state !== 'running' && before.run.state !== 'paused') return before
+  const now = { run: await runOf(sotto, id), curves: await curvesFrom(sotto, id, before?.curves ?? null) }
+  known.set(id, now)
+  return now
+}
+
+const allOf = (sotto: Sotto): Promise<Compared[]> => Promise.all(ids.map((id) => comparedOf(sotto, id)))
 
 const Compare: Page = ({ sotto }) => {
   const { value, error } = useAsked(() => allOf(sotto), ids.join(), { everyMs: AGAIN_MS })

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import type { Sotto } from '../../../../client/index.ts'
 import type { Dataset, Run } from '../../../../shared/api/index.ts'
 import { useAsked } from '../asking.ts'
-import { ago, brief, count, short, upper } from '../figures.ts'
+import { ago, brief, count, upper } from '../figures.ts'
 import { type Page, show, Trouble, Waiting } from '../frame.tsx'
 import { runOf } from '../live-run.ts'
 import { Bar, Card, Figure, Figures, State, Table } from '../parts.tsx'
@@ -83,6 +83,7 @@ function Shares({ dataset, sotto }: { dataset: Dataset; sotto: Sotto }) {
     <Card title="Who spent what" wide>
       <Trouble error={error} />
       {value?.length === 0 ? <p>No run has read it.</p> : null}
+      {value?.length === Number(RUNS) ? <p class="soft">The newest {RUNS} runs; the log below has all.</p> : null}
       {value && value.length > 0 ? (
         <Table label="Spend by run" head={['Run', 'State', 'Epsilon of its own budget', 'Charges', 'Begun']}>
           {value.map((run) => {
@@ -130,7 +131,8 @@ function Affordable({ dataset, sotto }: { dataset: Dataset; sotto: Sotto }) {
             }),
           )
         : null,
-    `${noiseMultiplier} ${samplingRate} ${dataset.spent.charges} ${dataset.reserved.charges}`,
+    `${noiseMultiplier} ${samplingRate}`,
+    { everyMs: AGAIN_MS },
   )
   return (
     <Card title="Rounds still affordable">
@@ -175,8 +177,8 @@ function Affordable({ dataset, sotto }: { dataset: Dataset; sotto: Sotto }) {
 function Policy({ dataset: { policy } }: { dataset: Dataset }) {
   const rows = [
     ['Frozen', policy.frozen ? 'yes: nothing is charged' : 'no'],
-    ['Largest epsilon of a run', policy.maxEpsilon === null ? 'any' : short(policy.maxEpsilon)],
-    ['Least noise multiplier', policy.minNoiseMultiplier === null ? 'any' : short(policy.minNoiseMultiplier)],
+    ['Largest epsilon of a run', policy.maxEpsilon === null ? 'any' : String(policy.maxEpsilon)],
+    ['Least noise multiplier', policy.minNoiseMultiplier === null ? 'any' : String(policy.minNoiseMultiplier)],
     ['Least datasets in a round', policy.minDatasets === null ? 'any' : String(policy.minDatasets)],
     ['Models', policy.models === null ? 'any' : policy.models.map(brief).join(', ')],
   ] as const

@@ -6,7 +6,7 @@ import type { PlanAnswer } from '../accounting.worker.ts'
 import { useAsked } from '../asking.ts'
 import { Chart } from '../chart.tsx'
 import { allDatasets } from '../datasets.ts'
-import { bytes, count, percent, short, span, upper } from '../figures.ts'
+import { bytes, count, lower, percent, short, span, upper } from '../figures.ts'
 import { type Page, show, Trouble } from '../frame.tsx'
 import { runOf } from '../live-run.ts'
 import { Figure, Figures } from '../parts.tsx'
@@ -37,15 +37,26 @@ const PLAIN = {
 const STAGE = { learningRate: 0.1, radius: 0.01, clip: 0.05 } as const
 const UNITS = 1000
 
-/** The request that the sliders make, of a run's own settings where one is taken for a pattern. */
+/** The request that the sliders make; of a run's settings, and those of its first stage, where one is taken for a pattern. */
 function requestOf(wish: Wish, datasets: readonly string[], pattern: Run | null): RunRequest {
   const { epsilon, delta, ...stage } = wish
   const budget = { epsilon, delta }
   if (!pattern) return { ...PLAIN, stages: [{ ...STAGE, ...stage }], datasets: [...datasets], budget }
-  const { model, task, space, clipping, noise, sides, stages } = pattern.spec
+  const { model, task, space, clipping, noise, sides, aggregation, stages } = pattern.spec
   if (space.kind === 'statistic') return requestOf(wish, datasets, null)
   const { noiseMultiplier: _, grid: _grid, space: _space, prune: _prune, ...own } = stages[0]!
-  return { model, task, space, clipping, noise, sides, stages: [{ ...own, ...stage }], datasets: [...datasets], budget }
+  return {
+    model,
+    task,
+    space,
+    clipping,
+    noise,
+    sides,
+    aggregation,
+    stages: [{ ...own, ...stage }],
+    datasets: [...datasets],
+    budget,
+  }
 }
 
 async function givenOf(sotto: Sotto) {
@@ -55,16 +66,20 @@ async function givenOf(sotto: Sotto) {
   return { datasets, runs: runs.filter(({ job }) => job === 'training') }
 }
 
-/** Forward passes of one record that a worker was seen to make in a second; null where none was seen. */
+/** Forward passes of one record that the slowest worker was seen to make in a second; null where none was seen. */
 function speedOf(run: Run | null): number | null {
   if (!run) return null
   const { stages, datasets, sides } = run.spec
-  const [stage] = stages
-  const speeds = run.spent.flatMap(({ dataset, reports, seconds }) => {
+  let first = 0
+  // Of each unit of a dataset, in the rounds so far.
+  const passes = stages.reduce((sum, { rounds, samplingRate, directions }) => {
+    const done = Math.max(0, Math.min(rounds, run.round - first))
+    first += rounds
+    return sum + done * samplingRate * (sides === 'two' ? 2 * directions : directions + 1)
+  }, 0)
+  const speeds = run.spent.flatMap(({ dataset, seconds }) => {
     const { units } = datasets.find(({ id }) => id === dataset)!
-    const passes =
-      reports * stage!.samplingRate * units * (sides === 'two' ? 2 * stage!.directions : stage!.directions + 1)
-    return seconds > 0 ? [passes / seconds] : []
+    return seconds > 0 ? [(passes * units) / seconds] : []
   })
   return speeds.length === 0 ? null : Math.min(...speeds)
 }
@@ -80,7 +95,7 @@ const Plan: Page = ({ sotto }) => {
   const names = chosen ?? given?.datasets.map(({ id }) => id) ?? []
   const datasets = useMemo(() => {
     const own = (given?.datasets ?? []).filter(({ id }) => names.includes(id))
-    if (own.length === 0) return [{ id: 'site', units, unit: 'record' as const }]
+    if ((given?.datasets ?? []).length === 0) return [{ id: 'site', units, unit: 'record' as const }]
     return own.map(({ id, units: size, unit }) => ({ id, units: size, unit }))
   }, [given, names.join(), units])
   const request = useMemo(
@@ -92,7 +107,8 @@ const Plan: Page = ({ sotto }) => {
       ),
     [wish, datasets, pattern],
   )
-  const { answer, isStale } = usePlan({ request, datasets })
+  const isAsked = datasets.length > 0
+  const { answer, isStale, fault } = usePlan(isAsked ? { request, datasets } : null)
   const passes = speed ?? speedOf(pattern) ?? 200
   return (
     <>
@@ -113,15 +129,18 @@ const Plan: Page = ({ sotto }) => {
             speed: setSpeed,
           }}
         />
-        <div class={isStale ? 'stale' : ''} aria-busy={isStale}>
-          {answer ? (
+        <div class={isStale ? 'stale' : ''} aria-busy={isStale && isAsked}>
+          <Trouble error={fault} />
+          {!isAsked ? (
+            <p>Choose a dataset.</p>
+          ) : answer ? (
             <Outcome answer={answer} passes={passes} wish={wish} />
           ) : (
             <p class="soft">The accountant is at work …</p>
           )}
         </div>
       </div>
-      {answer?.isPlanned ? <RunFile request={request} /> : null}
+      {isAsked && answer?.isPlanned ? <RunFile request={request} /> : null}
     </>
   )
 }
@@ -244,8 +263,8 @@ function Outcome({ answer, passes, wish }: { answer: PlanAnswer; passes: number;
   const x = useMemo(() => (byRound ?? []).map(({ round }) => round), [byRound])
   const lines = useMemo(
     () => [
-      { label: 'epsilon', values: (byRound ?? []).map(({ epsilon }) => epsilon), colour: 5 },
-      { label: 'budget', values: x.map(() => wish.epsilon), colour: 6 },
+      { label: 'epsilon', values: (byRound ?? []).map(({ epsilon }) => epsilon), colour: 5, format: upper },
+      { label: 'budget', values: x.map(() => wish.epsilon), colour: 6, format: String },
     ],
     [byRound, x, wish.epsilon],
   )
@@ -274,7 +293,7 @@ function Outcome({ answer, passes, wish }: { answer: PlanAnswer; passes: number;
         <Figure
           name="Epsilon"
           value={<span data-figure="epsilon">{upper(spend.epsilon)}</span>}
-          note={`at least ${short(spend.epsilonLower)}; ${upper(spend.epsilonRdp)} by Rényi divergences`}
+          note={`at least ${lower(spend.epsilonLower)}; ${upper(spend.epsilonRdp)} by Rényi divergences`}
         />
         <Figure
           name="With spare charges"
@@ -320,7 +339,10 @@ function RunFile({ request }: { request: RunRequest }) {
       <summary>As a run file</summary>
       <p class="soft">
         For <code>sotto run create -f run.yaml</code>: JSON is YAML. Task and space are those of{' '}
-        {request.model === PLAIN.model ? 'no model in particular: put your own' : 'the run that it is like'}.
+        {request.model === PLAIN.model
+          ? 'no model in particular: put your own'
+          : 'the run that it is like, its first stage for the whole'}
+        .
       </p>
       <pre tabindex={0} data-figure="request">
         {text}

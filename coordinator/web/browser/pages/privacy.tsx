@@ -8,10 +8,11 @@ import { type Page, show, Trouble, Waiting } from '../frame.tsx'
 import { useLiveRun } from '../live-run.ts'
 import { Bar, Card, Figure, Figures, RunTabs, State, Table } from '../parts.tsx'
 import { idAfter } from '../session.ts'
+import { sparesLeft } from '../spending.ts'
 
-const PrivacyPage: Page = ({ sotto }) => {
+const PrivacyPage: Page = ({ sotto, token }) => {
   const id = idAfter('runs')
-  const { run, curves, error } = useLiveRun(sotto, id)
+  const { run, curves, error } = useLiveRun({ sotto, token, id })
   return (
     <>
       <div class="heading">
@@ -31,7 +32,8 @@ function Privacy({ run, curves }: { run: Run; curves: Curves }) {
   const dataset = chosen ?? dearest.dataset
   const spent = run.spent.find((each) => each.dataset === dataset)!
   const question = useMemo(() => questionOf(run, curves, dataset), [run, curves, dataset])
-  const { points, isDone } = useSpend(question)
+  const { points, isDone, fault } = useSpend(question)
+  const spares = sparesLeft(question, run.round)
   const now = points.find(({ round }) => round === question.opened)
   const last = points.at(-1)
   const { epsilon: budget, delta } = run.spec.budget
@@ -50,7 +52,7 @@ function Privacy({ run, curves }: { run: Run; curves: Curves }) {
           name={hasEnded ? 'Left over' : 'At the last round'}
           value={
             hasEnded
-              ? short(Math.max(0, budget - spent.epsilon))
+              ? lower(Math.max(0, budget - spent.epsilon))
               : last?.round === run.rounds
                 ? upper(last.epsilon)
                 : '…'
@@ -60,12 +62,13 @@ function Privacy({ run, curves }: { run: Run; curves: Curves }) {
         <Figure name="Charges" value={count(spent.charges)} note={`${count(spent.reports)} reports came of them`} />
         <Figure
           name="Spare charges"
-          value={count(Math.max(0, run.spec.spareCharges - extra(question)))}
-          note={`left of ${count(run.spec.spareCharges)}, for lost leases`}
+          value={count(spares.left)}
+          note={`left of ${count(spares.of)}, for leases lost at this noise`}
         />
       </Figures>
       <SpendChart points={points} opened={question.opened} budget={budget} hasEnded={hasEnded} />
-      {isDone ? null : <p class="soft">The accountant is at work in this page …</p>}
+      <Trouble error={fault} />
+      {isDone || fault ? null : <p class="soft">The accountant is at work in this page …</p>}
       <Card title="By dataset">
         <Table
           label="Spend by dataset"
@@ -107,14 +110,12 @@ function Privacy({ run, curves }: { run: Run; curves: Curves }) {
   )
 }
 
-const extra = ({ recharged }: { recharged: readonly number[] }) => recharged.length
-
 function questionOf(run: Run, curves: Curves, dataset: string) {
-  const { stages, noise, budget } = run.spec
+  const { stages, noise, budget, spareCharges } = run.spec
   const recharged = curves.recharged.filter((charge) => charge.dataset === dataset).map(({ round }) => round)
   // Each opened round has charged each dataset once, so that the count says how many there were.
   const charges = run.spent.find((each) => each.dataset === dataset)!.charges
-  return { spec: { stages, noise, budget }, opened: charges - recharged.length, recharged }
+  return { spec: { stages, noise, budget, spareCharges }, opened: charges - recharged.length, recharged }
 }
 
 /** The guarantee in words. */
@@ -147,15 +148,27 @@ function SpendChart({ points, opened, budget, hasEnded }: SpendChartProps) {
   const x = useMemo(() => shown.map(({ round }) => round), [shown])
   const lines = useMemo(
     () => [
-      { label: 'spent', values: shown.map(({ round, epsilon }) => (round <= opened ? epsilon : null)), colour: 5 },
+      {
+        label: 'spent',
+        values: shown.map(({ round, epsilon }) => (round <= opened ? epsilon : null)),
+        colour: 5,
+        format: upper,
+      },
       {
         label: 'forecast',
         values: shown.map(({ round, epsilon }) => (round >= opened ? epsilon : null)),
         colour: 5,
+        format: upper,
         look: 'dashed',
       } as const,
-      { label: 'by Rényi divergences', values: shown.map(({ rdp }) => rdp), colour: 2, look: 'dashed' } as const,
-      { label: 'budget', values: shown.map(() => budget), colour: 6 },
+      {
+        label: 'by Rényi divergences',
+        values: shown.map(({ rdp }) => rdp),
+        colour: 2,
+        format: upper,
+        look: 'dashed',
+      } as const,
+      { label: 'budget', values: shown.map(() => budget), colour: 6, format: String },
     ],
     [shown, opened, budget],
   )

@@ -4,16 +4,16 @@ import type { Curves, Run, RunEvent } from '../../../../shared/api/index.ts'
 import { totalRounds } from '../../../../shared/zo/schedule.ts'
 import { brief, bytes, count, moment, percent, short, timeOfDay, upper } from '../figures.ts'
 import { type Page, show, Trouble, Waiting } from '../frame.tsx'
-import { useLiveRun } from '../live-run.ts'
+import { runOf, useLiveRun } from '../live-run.ts'
 import { Bar, Card, Figure, Figures, RunTabs, State, Table } from '../parts.tsx'
 import { RoundCharts } from '../round-charts.tsx'
 import { idAfter } from '../session.ts'
 import { lossBand, WINDOW } from '../smoothing.ts'
 import { Workers } from '../workers.tsx'
 
-const RunPage: Page = ({ sotto }) => {
+const RunPage: Page = ({ sotto, token }) => {
   const id = idAfter('runs')
-  const live = useLiveRun(sotto, id)
+  const live = useLiveRun({ sotto, token, id })
   const { run, curves, events, error } = live
   if (!run)
     return (
@@ -40,11 +40,14 @@ const RunPage: Page = ({ sotto }) => {
       <Workers sotto={sotto} run={run} />
       <div class="columns">
         <Events events={events} />
-        <Settings run={run} />
+        <Settings run={run} sotto={sotto} />
       </div>
     </>
   )
 }
+
+/** The answer that does nothing is the one that a second press of the same key gives. */
+const focus = (button: HTMLButtonElement | null) => button?.focus()
 
 /** What may be done to a run; each is asked about once more before it is done. */
 function Verbs({ sotto, run, onDone }: { sotto: Sotto; run: Run; onDone: () => Promise<void> }) {
@@ -67,20 +70,20 @@ function Verbs({ sotto, run, onDone }: { sotto: Sotto; run: Run; onDone: () => P
       <Trouble error={error} />
       {asked === null ? (
         <>
-          <button type="button" class="quiet" onClick={() => setAsked(verb)}>
+          <button key="verb" type="button" class="quiet" onClick={() => setAsked(verb)}>
             {verb === 'pause' ? 'Pause' : 'Resume'}
           </button>
-          <button type="button" class="quiet" onClick={() => setAsked('cancel')}>
+          <button key="cancel" type="button" class="quiet" onClick={() => setAsked('cancel')}>
             Cancel
           </button>
         </>
       ) : (
         <>
           <span>{asked === 'cancel' ? 'Cancel for good? What it spent stays spent.' : `Really ${asked}?`}</span>
-          <button type="button" onClick={() => void act()}>
+          <button key="yes" type="button" onClick={() => void act()}>
             Yes, {asked}
           </button>
-          <button type="button" class="quiet" onClick={() => setAsked(null)}>
+          <button key="no" type="button" class="quiet" ref={focus} onClick={() => setAsked(null)}>
             No
           </button>
         </>
@@ -249,7 +252,29 @@ function textOf(event: RunEvent): string {
   }
 }
 
-function Settings({ run }: { run: Run }) {
+/** Its address is signed for an hour: asked for when it is wanted. */
+function AdapterButton({ sotto, run, bytesOf }: { sotto: Sotto; run: Run; bytesOf: number }) {
+  const [error, setError] = useState<unknown>(null)
+  const download = async () => {
+    try {
+      const { adapter } = await runOf(sotto, run.id)
+      const url = URL.parse(adapter?.url ?? '', location.origin)
+      if (url && /^https?:$/.test(url.protocol)) location.assign(url)
+    } catch (fault) {
+      setError(fault)
+    }
+  }
+  return (
+    <p>
+      <Trouble error={error} />
+      <button type="button" onClick={() => void download()}>
+        Adapter, {bytes(bytesOf)}
+      </button>
+    </p>
+  )
+}
+
+function Settings({ run, sotto }: { run: Run; sotto: Sotto }) {
   const { spec } = run
   const space = spec.space.kind === 'lora' ? `LoRA, rank ${spec.space.rank}` : spec.space.kind
   const rows = [
@@ -291,13 +316,7 @@ function Settings({ run }: { run: Run }) {
           )
         })}
       </dl>
-      {run.adapter ? (
-        <p>
-          <a class="button" href={run.adapter.url} download={`${run.id}.safetensors`}>
-            Adapter, {bytes(run.adapter.bytes)}
-          </a>
-        </p>
-      ) : null}
+      {run.adapter ? <AdapterButton sotto={sotto} run={run} bytesOf={run.adapter.bytes} /> : null}
     </Card>
   )
 }
