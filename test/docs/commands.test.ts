@@ -15,6 +15,7 @@ import { delimiter, dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../cli/dev/processes.ts'
 import { ROOT } from '../e2e/harness.ts'
+import { Receiver } from '../e2e/otlp-receiver.ts'
 import { blocksOf, commandsIn, commandsOf, filesOf, nameOf, PAGES, textOf } from './pages.ts'
 import { type House, RECIPES, type Step } from './recipes.ts'
 import { type Lasting, Shell } from './shell.ts'
@@ -77,17 +78,20 @@ describe('the commands of the documentation', () => {
   const scratch = mkdtempSync(join(tmpdir(), 'sotto-docs-'))
   const folder = join(scratch, 'sotto')
   const words = new Map<string, string>()
+  const receiver = new Receiver()
   let house: House
   let lasting: Lasting[] = []
   /** The first command that failed: what comes after it stands on it. */
   let broken: string | null = null
 
   beforeAll(async () => {
-    house = { folder, port: await freePort(), otherPort: await freePort(), witnessPort: await freePort() }
+    const [port, otherPort, witnessPort] = [await freePort(), await freePort(), await freePort()]
+    house = { folder, port, otherPort, witnessPort, collector: await receiver.listen() }
     checkOut(folder)
   })
   afterAll(async () => {
     for (const each of lasting.toReversed()) await each.stop()
+    receiver.close()
     rmSync(scratch, { recursive: true, force: true })
   })
 
@@ -160,6 +164,10 @@ describe('the commands of the documentation', () => {
     it('leaves what was started running', () => {
       expect(lasting.filter((each) => each.hasEnded()).map(({ name, said }) => [name, said()])).toEqual([])
     })
+  })
+
+  it('have told a collector of a run', () => {
+    expect(receiver.points.map(({ name }) => name)).toContain('sotto.run.epsilon')
   })
 })
 

@@ -18,6 +18,8 @@ export interface House {
   readonly otherPort: number
   /** For 8790. */
   readonly witnessPort: number
+  /** A collector of OpenTelemetry. */
+  readonly collector: string
 }
 
 /** Parts of a command, and what is typed in their place. */
@@ -146,11 +148,18 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
       },
       {
         // README's is in the folder already.
-        command: 'npx sotto adapter export',
+        command: 'npx sotto adapter export RUN --config',
         with: () => ({ '--output peft': '--output peft-again' }),
         writes: ['peft-again/adapter_model.safetensors'],
       },
-      { command: 'npx sotto run export', writes: ['mlruns'] },
+      { command: 'npx sotto adapter export RUN --format onnx', writes: ['merged/onnx/model.onnx'] },
+      { command: 'npx sotto model push', gives: { ID: /\b([0-9a-f]{64})\b/ } },
+      { command: 'npx sotto model pull ID', writes: ['model/onnx/model.onnx'] },
+      { command: 'npx sotto run export RUN --output', writes: ['mlruns'] },
+      {
+        command: 'npx sotto run export RUN --otlp',
+        with: ({ collector }) => ({ 'http://collector:4318': collector }),
+      },
       { command: 'npx sotto token create', says: /sotto_/ },
       { command: 'npx sotto run schema', writes: ['run.schema.json'] },
       { command: 'npx sotto privacy epsilon --noise', says: /epsilon +1\.82\d* +certified upper bound/ },
