@@ -136,23 +136,16 @@ export const RECIPES: Readonly<Record<string, Recipe>> = {
       { command: 'npx sotto login', says: /Logged in to/ },
       { command: 'npx sotto run create', says: /ended: completed/, gives: { RUN: /\b(run-[0-9a-f]+)/ } },
       { command: 'npx sotto adapter pull', writes: ['adapter.safetensors'] },
-      { command: 'npx sotto model push', gives: { ID: /\b([0-9a-f]{64})\b/ } },
-      { command: 'npx sotto model pull', writes: ['model/onnx/model.onnx'] },
-      {
-        command: 'npx sotto adapter export RUN --format onnx',
-        writes: ['merged/onnx/model.onnx', 'merged/README.md'],
-      },
-      {
-        command: 'npx sotto run export RUN --otlp',
-        not: ranBy('test/e2e/otlp.test.ts', "exported([run.id, '--otlp', url"),
-      },
       {
         // README's is in the folder already.
         command: 'npx sotto adapter export RUN --config',
         with: () => ({ '--output peft': '--output peft-again' }),
         writes: ['peft-again/adapter_model.safetensors'],
       },
-      { command: 'npx sotto adapter export RUN --format onnx', writes: ['merged/onnx/model.onnx'] },
+      {
+        command: 'npx sotto adapter export RUN --format onnx',
+        writes: ['merged/onnx/model.onnx', 'merged/README.md'],
+      },
       { command: 'npx sotto model push', gives: { ID: /\b([0-9a-f]{64})\b/ } },
       { command: 'npx sotto model pull ID', writes: ['model/onnx/model.onnx'] },
       { command: 'npx sotto run export RUN --output', writes: ['mlruns'] },

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -202,6 +202,35 @@ describe('the command line over a real coordinator', () => {
     ])
     expect([unknown.status, unknown.err]).toEqual([2, expect.stringContaining('known are bert')])
     expect((await sotto(['adapter', 'export', '--config', config, '--output', again])).status).toBe(2)
+
+    const merged = join(stage.folder, 'merged')
+    const asOnnx = ['adapter', 'export', id, '--format', 'onnx', '--output', merged, '--model']
+    const written = await told([...asOnnx, MODEL])
+    expect(written).toMatchObject({ output: merged, format: 'onnx', changed: [expect.any(String)] })
+    const whole = readFileSync(join(merged, 'README.md'), 'utf8')
+    for (const fact of [
+      run.specHash,
+      run.head.hash,
+      'joint clipping, gaussian noise',
+      'differ in one record',
+      '0.00001',
+    ])
+      expect(whole).toContain(fact)
+    expect(readFileSync(join(merged, 'tokenizer.json'))).toEqual(readFileSync(join(MODEL, 'tokenizer.json')))
+    expect(readFileSync(join(merged, 'onnx/model.onnx'))).not.toEqual(readFileSync(join(MODEL, 'onnx/model.onnx')))
+    // Merged into the weights, it is another model: nothing is merged into it again, nor into a folder that has something.
+    for (const [args, said] of [
+      [[...asOnnx, MODEL], 'is not empty'],
+      [[...asOnnx.with(6, join(stage.folder, 'other')), merged], 'is not the model of this run'],
+      [[...asOnnx, join(stage.folder, 'nowhere')], 'is not the model of this run'],
+      [asOnnx.slice(0, -1), 'wants the folder of the base model'],
+      [[...asOnnx.with(4, 'safetensors').with(6, join(stage.folder, 'other')), MODEL], 'by --weights'],
+      [[...asOnnx.with(4, 'gguf'), MODEL], 'Allowed choices'],
+    ] as const) {
+      const refused = await sotto([...args])
+      expect([refused.status, refused.err]).toEqual([2, expect.stringContaining(said)])
+    }
+    expect(existsSync(join(stage.folder, 'other'))).toBe(false)
   })
 
   it('pulls a model, byte for byte, and what is missing of it alone', async () => {
