@@ -29,7 +29,8 @@ export async function exportAdapter(id: string | undefined, given: ExportGiven):
   if (id !== undefined) {
     await withCoordinator(given, async (session) => {
       const { bytes, run } = await adapterOf(id, session)
-      if (given.format !== 'peft') await requireModel(given.model!, run.spec.model, session)
+      if (given.format !== 'peft')
+        await requireModel({ model: given.model!, variant: given.variant }, run.spec.model, session)
       const told = write(bytes, run)
       session.tell(told, wordsOf(told))
     })

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { EngineError, type MergedWeight, mergedWeights, writeMerged } from '../../gpu-worker/engine/index.ts'
 import type { Session } from '../connection/index.ts'
@@ -22,6 +22,8 @@ export interface MergeGiven {
 export function merged(bytes: Uint8Array, given: MergeGiven, output: string): string[] {
   const { format, model, variant, weights = [] } = given
   if (!existsSync(model)) throw new InputError(`${model} does not exist: name the folder of the base model`)
+  if (!relative(resolve(model), resolve(output)).startsWith('..'))
+    throw new InputError('the output lies inside the base model: name another folder')
   if (format === 'safetensors' && weights.length === 0)
     throw new InputError('name the safetensors files of the base model by --weights')
   const changed = changedBy(bytes, model, variant)
@@ -65,9 +67,18 @@ export function wholeFolder<T>(output: string, fill: (folder: string) => T): T {
   }
 }
 
-/** The folder has each file of the model that a run trained, bit for bit. @throws InputError, SottoError */
-export async function requireModel(folder: string, id: string, { api, answer }: Session): Promise<void> {
+/**
+ * The folder has each file of the model that a run trained, bit for bit, and the graph that is merged into is one of them.
+ * @throws InputError, SottoError
+ */
+export async function requireModel(
+  { model: folder, variant }: { model: string; variant?: string | undefined },
+  id: string,
+  { api, answer }: Session,
+): Promise<void> {
   const { files } = await answer(api.v1.models[':id'].$get({ param: { id } }))
+  if (variant && !files.some(({ path }) => path === `onnx/model_${variant}.onnx`))
+    throw new InputError(`the model of this run has no variant ${variant}`)
   const progress = startProgress(files.length)
   try {
     for (const { path, sha256 } of files) {

@@ -1,3 +1,4 @@
+import { copyFileSync, existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { type MergedWeight, turned } from '../../gpu-worker/engine/index.ts'
 import { InputError } from '../failure.ts'
@@ -90,6 +91,8 @@ export function writeParameters(files: readonly string[], weights: readonly Merg
       `no parameter holds what ${some}${more} of the model file does: are these the weights that it was exported from?`,
     )
   }
+  for (const index of files.map((file) => `${file.replace(/-\d+-of-\d+(?=\.safetensors$)/, '')}.index.json`))
+    if (existsSync(index)) copyFileSync(index, join(output, basename(index)))
   for (const file of files) {
     const own = [...(changed.get(file) ?? [])].map(([tensor, { values }]) => [tensor, values] as const)
     copyWith(file, join(output, basename(file)), new Map(own))

@@ -223,6 +223,8 @@ describe('the command line over a real coordinator', () => {
       [[...asOnnx, MODEL], 'is not empty'],
       [[...asOnnx.with(6, join(stage.folder, 'other')), merged], 'is not the model of this run'],
       [[...asOnnx, join(stage.folder, 'nowhere')], 'is not the model of this run'],
+      [[...asOnnx.with(6, join(MODEL, 'inside')), MODEL], 'inside the base model'],
+      [[...asOnnx.with(6, join(stage.folder, 'other')), MODEL, '--variant', 'fp16'], 'has no variant fp16'],
       [asOnnx.slice(0, -1), 'wants the folder of the base model'],
       [[...asOnnx.with(4, 'safetensors').with(6, join(stage.folder, 'other')), MODEL], 'by --weights'],
       [[...asOnnx.with(4, 'gguf'), MODEL], 'Allowed choices'],

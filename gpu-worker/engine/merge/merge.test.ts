@@ -1,4 +1,16 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -184,6 +196,27 @@ describe('what can not be merged', () => {
     expect(() => mergedWeights(quantised.dir, given, 'q4')).toThrow(
       expect.objectContaining({ code: 'unsupported_graph', message: expect.stringContaining(name) }),
     )
+  })
+
+  it('weights beside the file that are a link are copied, and what it leads to stays as it is', async () => {
+    const beside = zooModels().find(({ external }) => external !== null)!
+    const linked = join(folder, 'linked')
+    cpSync(beside.dir, linked, { recursive: true })
+    const data = join(linked, 'onnx', beside.external!)
+    const blob = join(folder, 'blob')
+    renameSync(data, blob)
+    symlinkSync(blob, data)
+    const before = readFileSync(blob)
+    const { graph } = new Model(runtime, setupOf(beside, { spaces: [NOTHING], masks: [undefined] }))
+    const { name, inputs, outputs } = findSites(graph, findHead(graph)?.product.node)[0]!
+    const space: LoraSpace = { kind: 'lora', rank: 1, trained: 'factor', sites: [{ name, inputs, outputs, scale: 1 }] }
+    const given = adapterOf({ spaces: [space], masks: [undefined], vectors: [waveOf(space, 1)] })
+    const output = join(folder, 'of-links')
+    writeMerged(linked, mergedWeights(linked, given), { output })
+    const written = join(output, 'onnx', beside.external!)
+    expect(lstatSync(written).isSymbolicLink()).toBe(false)
+    expect(readFileSync(blob)).toEqual(before)
+    expect(readFileSync(written)).not.toEqual(before)
   })
 
   it('half precision is kept, and rounds what is merged', async () => {

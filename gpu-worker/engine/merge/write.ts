@@ -1,4 +1,14 @@
-import { closeSync, cpSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { EngineError } from '../error.ts'
@@ -53,14 +63,16 @@ export function writeMerged(
   const file = modelFile(modelDir, variant)
   const graph = readGraph(modelDir, variant)
   for (const entry of readdirSync(modelDir))
-    if (!NOT_COPIED.has(entry)) cpSync(join(modelDir, entry), join(output, entry), { recursive: true })
+    if (!NOT_COPIED.has(entry))
+      cpSync(join(modelDir, entry), join(output, entry), { recursive: true, dereference: true })
   mkdirSync(join(output, dirname(file)), { recursive: true })
   const source = resolve(modelDir, file)
   const beside = [...graph.constants.values()].flatMap((tensor) => placeOf(tensor)?.path ?? [])
   for (const path of new Set(beside.filter((each) => each !== source))) {
     const copy = join(output, dirname(file), path.slice(dirname(source).length + 1))
     mkdirSync(dirname(copy), { recursive: true })
-    cpSync(path, copy)
+    // Where it is a link, as in a cache of Hugging Face, what it leads to: it is written into, and the base stays as it is.
+    copyFileSync(path, copy)
   }
   const model = fromBinary(ModelProtoSchema, readFileSync(source))
   const tensors = tensorsOf(model)
