@@ -36,7 +36,7 @@ export async function exportAdapter(id: string | undefined, given: ExportGiven):
     })
     return
   }
-  await answering(given, async () => {
+  await answering(async () => {
     const told = write(bytesIn(given.adapter!), null)
     writeResult(given.json ? jsonLine({ data: told }) : wordsOf(told))
   })

@@ -1,11 +1,10 @@
-import { createHash } from 'node:crypto'
-import { createReadStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { EngineError, type MergedWeight, mergedWeights, writeMerged } from '../../gpu-worker/engine/index.ts'
 import type { Session } from '../connection/index.ts'
 import { InputError, RunError } from '../failure.ts'
 import { startProgress } from '../progress.ts'
+import { sha256Of } from '../reading.ts'
 import { writeParameters } from './parameters.ts'
 import { readSafetensors } from './safetensors.ts'
 
@@ -83,9 +82,7 @@ export async function requireModel(
   try {
     for (const { path, sha256 } of files) {
       const file = join(folder, path)
-      const hash = createHash('sha256')
-      if (existsSync(file)) await pipeline(createReadStream(file), hash)
-      if (hash.digest('hex') !== sha256)
+      if (!existsSync(file) || (await sha256Of(file)) !== sha256)
         throw new InputError(`${folder} is not the model of this run: ${path} is missing, or another`)
       progress.step()
     }

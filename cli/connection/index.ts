@@ -68,7 +68,7 @@ export async function withCoordinator(
   given: ConnectionGiven,
   work: (session: Session) => Promise<void>,
 ): Promise<void> {
-  await answering(given, async () => {
+  await answering(async () => {
     const session = sessionAt(addressOf(given), given)
     try {
       await work(session)
@@ -79,7 +79,7 @@ export async function withCoordinator(
 }
 
 /** Tells what a coordinator refuses, and that it is away, as commands do. */
-export async function answering(_: { json: boolean }, work: () => Promise<void>): Promise<void> {
+export async function answering(work: () => Promise<void>): Promise<void> {
   try {
     await work()
   } catch (error) {

@@ -31,7 +31,7 @@ export const describeLogin = (command: Command): void => {
         writeResult(given.json ? dataLine({ forgotten: known }) : known ? 'Forgotten.\n' : 'Nothing was kept.\n')
         return
       }
-      await answering(given, async () => await login(url, given))
+      await answering(async () => await login(url, given))
     })
 }
 

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { createReadStream, lstatSync, mkdirSync, statSync } from 'node:fs'
+import { lstatSync, mkdirSync, statSync } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { z } from 'zod'
@@ -8,6 +8,7 @@ import { hashOf } from '../../shared/ledger/index.ts'
 import { type ConnectionGiven, type Session, withCoordinator } from '../connection/index.ts'
 import { InputError, RunError, UnreachableError } from '../failure.ts'
 import { type Progress, startProgress } from '../progress.ts'
+import { sha256Of } from '../reading.ts'
 
 export interface PullGiven extends ConnectionGiven {
   readonly output: string
@@ -54,10 +55,7 @@ async function modelOf(id: string, { api, answer }: Session): Promise<Model> {
 
 async function isThere(path: string, { sha256, bytes }: ModelFile): Promise<boolean> {
   const found = statSync(path, { throwIfNoEntry: false })
-  if (!found?.isFile() || found.size !== bytes) return false
-  const hash = createHash('sha256')
-  for await (const part of createReadStream(path)) hash.update(part)
-  return hash.digest('hex') === sha256
+  return found?.isFile() === true && found.size === bytes && (await sha256Of(path)) === sha256
 }
 
 /** Steps of a progress in MiB, from parts of any length. */

@@ -1,11 +1,10 @@
-import { createHash } from 'node:crypto'
-import { createReadStream, readdirSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { type ConnectionGiven, type Session, withCoordinator } from '../connection/index.ts'
 import { InputError } from '../failure.ts'
 import { startProgress } from '../progress.ts'
+import { sha256Of } from '../reading.ts'
 
 /** Files of a model's folder, ascending by path, as a manifest lists them. @throws InputError */
 export async function modelFiles(folder: string): Promise<{ path: string; sha256: string; bytes: number }[]> {
@@ -13,9 +12,8 @@ export async function modelFiles(folder: string): Promise<{ path: string; sha256
   if (files.length === 0) throw new InputError(`${folder} has no files`)
   const found = []
   for (const path of files) {
-    const hash = createHash('sha256')
-    await pipeline(createReadStream(join(folder, path)), hash)
-    found.push({ path, sha256: hash.digest('hex'), bytes: statSync(join(folder, path)).size })
+    const file = join(folder, path)
+    found.push({ path, sha256: await sha256Of(file), bytes: statSync(file).size })
   }
   return found.sort((a, b) => (a.path < b.path ? -1 : 1))
 }

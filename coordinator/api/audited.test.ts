@@ -1,11 +1,9 @@
-import { basename, join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { verifyEd25519 } from '../../cli/audit/log.ts'
 import { auditDataset, auditRun, datasetLog, EMPTY_LOG, fromBase64, runLog } from '../../shared/ledger/index.ts'
 import { Hosts, PLACES, type StagedHost } from '../../test/rehearsal/host.ts'
 import { manifestOf, SMALL_FILES, smallRequest } from '../../test/rehearsal/request.ts'
 import { FakeWorker, setStage } from '../../test/rehearsal/worker.ts'
-import { FolderStore, openS3Store } from '../objects/index.ts'
 
 describe.each(PLACES)('what an audit reads through the coordinator on %s', (on) => {
   const hosts = new Hosts()
@@ -22,11 +20,6 @@ describe.each(PLACES)('what an audit reads through the coordinator on %s', (on) 
   })
   afterAll(() => hosts.clear())
 
-  const storeOf = async () => {
-    if (on === 'workerd') return openS3Store({ ...inject('s3'), prefix: basename(stage.dataDir) })
-    const given = { signingKey: new Uint8Array(32), baseUrl: () => '', now: Date.now }
-    return await FolderStore.open({ root: join(stage.dataDir, 'objects'), ...given })
-  }
   const read = async (key: string) => {
     const url = `${stage.host.url}/v1/log/objects?key=${encodeURIComponent(key)}`
     const response = await fetch(url, { headers: { Authorization: `Bearer ${stage.host.adminToken}` } })
@@ -91,7 +84,7 @@ describe.each(PLACES)('what an audit reads through the coordinator on %s', (on) 
 
   it('is not read into memory where somebody with the bucket made it huge', async () => {
     const key = runLog.segmentKey(run, 1)
-    const objects = await storeOf()
+    const objects = await hosts.storeOf(stage, on)
     const before = (await objects.fetch(key))!
     await objects.replace(key, new Uint8Array(33 * 2 ** 20).fill(0x20))
     try {

@@ -8,19 +8,17 @@ import { merged } from '../../cli/adapter/merge.ts'
 import { modulesOf } from '../../cli/adapter/modules.ts'
 import { peftAdapter } from '../../cli/adapter/peft.ts'
 import { readSafetensors } from '../../cli/adapter/safetensors.ts'
-import { CALL_LIMITS } from '../../gpu-worker/engine/device/index.ts'
-import { Evaluator } from '../../gpu-worker/engine/evaluate/evaluator.ts'
 import { Model } from '../../gpu-worker/engine/evaluate/model.ts'
-import type { EvaluatorSetup } from '../../gpu-worker/engine/evaluate/setup.ts'
 import { findHead } from '../../gpu-worker/engine/graph/head.ts'
 import { findSites } from '../../gpu-worker/engine/graph/sites.ts'
 import { loadRuntime } from '../../gpu-worker/engine/ort.ts'
-import { adapterFile, type LoraSpace, type Stage, spaceDimension } from '../../shared/zo/index.ts'
-import { type ZooModel, type ZooRecord, zooModels } from './zoo.ts'
+import { adapterFile, type FullSpace, type LoraSpace, type Stage, spaceDimension } from '../../shared/zo/index.ts'
+import { type ZooModel, zooModels } from './zoo.ts'
+import { SEED, setupOf, workerLosses } from './zoo-evaluators.ts'
 
 /** Adapters of tiny models of real architectures, exported for PEFT: the same model there as in the worker. */
 
-const SEED = '0123456789abcdef'
+const NOTHING: FullSpace = { kind: 'full', directions: { kind: 'dense' }, tensors: [] }
 const RANK = 2
 const runtime = await loadRuntime()
 const folder = mkdtempSync(join(tmpdir(), 'sotto-peft-'))
@@ -31,37 +29,9 @@ const python = process.env.SOTTO_TORCH_PYTHON ?? fileURLToPath(new URL('../../.v
 const hasTorch = existsSync(python) && spawnSync(python, ['-c', 'import torch, transformers, peft']).status === 0
 const title = `in PyTorch too${hasTorch ? '' : ' (skipped: SOTTO_TORCH_PYTHON names no Python with torch, transformers and peft)'}`
 
-const encoded = ({ ids, bucket, positions, targets, weights }: ZooRecord) => ({
-  ids: Int32Array.from(ids),
-  bucket,
-  positions: Int32Array.from(positions),
-  targets: Int32Array.from(targets),
-  weights: Float32Array.from(weights),
-})
-
-function setupOf(model: ZooModel, space: EvaluatorSetup['space']): EvaluatorSetup {
-  const positions = new Map<number, number>()
-  for (const { bucket, positions: own } of model.expected.records)
-    positions.set(bucket, Math.max(own.length, positions.get(bucket) ?? 0))
-  return {
-    modelDir: model.dir,
-    variant: undefined,
-    outputs: model.task === 'sequence-classification' ? { kind: 'classes', count: 3 } : { kind: 'vocabulary' },
-    positions,
-    space,
-    mask: undefined,
-    seed: SEED,
-    padToken: model.expected.pad,
-    cacheBytes: 0,
-    device: 'cpu',
-    keepsHalves: false,
-    limits: { call: CALL_LIMITS.cpu, buckets: 4 },
-  }
-}
-
 /** A space of all sites of a model, and a state in it. */
 function trained(model: ZooModel): { space: LoraSpace; center: Float32Array } {
-  const { graph } = new Model(runtime, setupOf(model, { kind: 'full', directions: { kind: 'dense' }, tensors: [] }))
+  const { graph } = new Model(runtime, setupOf(model, [{ space: NOTHING, mask: undefined }]))
   const sites = findSites(graph, findHead(graph)?.product.node)
   const space: LoraSpace = {
     kind: 'lora',
@@ -79,15 +49,8 @@ function adapterOf(space: LoraSpace, center: Float32Array): Uint8Array {
   return adapterFile({ id: 'run-0', resolved, specHash: 'a'.repeat(64) }, { stage: 0, finished: [], current: center })
 }
 
-async function lossesOf(model: ZooModel, space: LoraSpace, center: Float32Array): Promise<number[]> {
-  const evaluator = new Evaluator(runtime, setupOf(model, space))
-  try {
-    const at = { center, count: 1, at: () => ({ k: 0, sign: 0 as const }), round: 0, radius: 1 }
-    return [...(await evaluator.run(model.expected.records.map(encoded), at, 'losses'))]
-  } finally {
-    await evaluator.release()
-  }
-}
+const lossesOf = (model: ZooModel, space: LoraSpace, center: Float32Array) =>
+  workerLosses(runtime, model, [{ space, mask: undefined, trained: center }])
 
 const modules: Record<string, Record<string, [number, number]>> = JSON.parse(
   readFileSync(new URL('modules.json', import.meta.url), 'utf8'),

@@ -3,7 +3,6 @@ import { basename, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { FolderStore, openS3Store } from '../../coordinator/objects/index.ts'
 import { lower, short, upper } from '../../coordinator/web/browser/figures.ts'
 import { ROOT } from '../e2e/harness.ts'
 import { Hosts, PLACES, type StagedHost } from '../rehearsal/host.ts'
@@ -128,13 +127,6 @@ describe.each(PLACES)('the pages on %s', (on) => {
       expect(faults).toEqual([])
       await page.close()
     })
-
-    /** The store that the coordinator keeps everything in. */
-    const storeOf = async () => {
-      if (on === 'workerd') return openS3Store({ ...inject('s3'), prefix: basename(stage.dataDir) })
-      const given = { signingKey: new Uint8Array(32), baseUrl: () => '', now: Date.now }
-      return await FolderStore.open({ root: join(stage.dataDir, 'objects'), ...given })
-    }
 
     /** What `sotto audit run --json` says of the same store. */
     const audited = async () => {
@@ -330,7 +322,7 @@ describe.each(PLACES)('the pages on %s', (on) => {
     it('find what was tampered with, as sotto audit does', async () => {
       await finish()
       const key = `runs/${run}/log/00000001.jsonl`
-      const objects = await storeOf()
+      const objects = await hosts.storeOf(stage, on)
       const before = (await objects.fetch(key))!
       const bytes = before.slice()
       bytes[bytes.length - 20]! ^= 1

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path'
 import { inject } from 'vitest'
 import { type NodeHost, startNodeHost } from '../../coordinator/hosts/node.ts'
 import type { HostOptions } from '../../coordinator/hosts/settings.ts'
+import { FolderStore, type ObjectStore, openS3Store } from '../../coordinator/objects/index.ts'
 import { Client } from './client.ts'
 import { startWorkerd } from './workerd.ts'
 
@@ -43,6 +44,13 @@ export class Hosts {
           })
     this.#closers.push(() => host.close())
     return { host, admin: new Client(host.url, host.adminToken), dataDir, lines }
+  }
+
+  /** What a coordinator keeps everything in, for those who change it behind its back. */
+  async storeOf(stage: StagedHost, on: Place): Promise<ObjectStore> {
+    if (on === 'workerd') return openS3Store({ ...inject('s3'), prefix: basename(stage.dataDir) })
+    const given = { signingKey: new Uint8Array(32), baseUrl: () => '', now: Date.now }
+    return await FolderStore.open({ root: join(stage.dataDir, 'objects'), ...given })
   }
 
   folder(): string {

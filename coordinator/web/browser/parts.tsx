@@ -63,6 +63,27 @@ export function Card({
   )
 }
 
+/** Names with what they are, one below the other. */
+export function Rows({
+  rows,
+  children,
+}: {
+  rows: readonly (readonly [name: string, value: string])[]
+  children?: ComponentChildren
+}) {
+  return (
+    <dl class="rows">
+      {rows.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+      {children}
+    </dl>
+  )
+}
+
 /** A table that scrolls by itself where the screen is narrow. */
 export function Table({
   label,

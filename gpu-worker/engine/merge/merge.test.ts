@@ -26,12 +26,10 @@ import {
   type Stage,
   spaceDimension,
 } from '../../../shared/zo/index.ts'
-import { type ZooModel, type ZooRecord, zooModels } from '../../../test/models/zoo.ts'
+import { type ZooModel, zooModels } from '../../../test/models/zoo.ts'
+import { SEED, setupOf, workerLosses } from '../../../test/models/zoo-evaluators.ts'
 import { lossesOf as rawLosses } from '../../../test/models/zoo-sessions.ts'
-import { CALL_LIMITS } from '../device/index.ts'
-import { Evaluator } from '../evaluate/evaluator.ts'
 import { Model } from '../evaluate/model.ts'
-import type { EvaluatorSetup } from '../evaluate/setup.ts'
 import { findHead } from '../graph/head.ts'
 import { findSites } from '../graph/sites.ts'
 import { findWeights } from '../graph/weights.ts'
@@ -40,19 +38,10 @@ import { mergedWeights, writeMerged } from './index.ts'
 
 /** What an adapter is merged into, in every space and of every way to export: the same model as the worker has. */
 
-const SEED = '0123456789abcdef'
 const TOLERANCE = 1e-4
 const runtime = await loadRuntime()
 const folder = mkdtempSync(join(tmpdir(), 'sotto-merge-'))
 afterAll(() => rmSync(folder, { recursive: true }))
-
-const encoded = ({ ids, bucket, positions, targets, weights }: ZooRecord) => ({
-  ids: Int32Array.from(ids),
-  bucket,
-  positions: Int32Array.from(positions),
-  targets: Int32Array.from(targets),
-  weights: Float32Array.from(weights),
-})
 
 interface Trained {
   readonly spaces: readonly Space[]
@@ -60,47 +49,12 @@ interface Trained {
   readonly vectors: readonly Float32Array[]
 }
 
-function setupOf(
-  model: ZooModel,
-  { spaces, masks }: Pick<Trained, 'spaces' | 'masks'>,
-  modelDir = model.dir,
-): EvaluatorSetup {
-  const positions = new Map<number, number>()
-  for (const { bucket, positions: own } of model.expected.records)
-    positions.set(bucket, Math.max(own.length, positions.get(bucket) ?? 0))
-  return {
-    modelDir,
-    variant: undefined,
-    outputs: model.task === 'sequence-classification' ? { kind: 'classes', count: 3 } : { kind: 'vocabulary' },
-    positions,
-    space: spaces[0]!,
-    mask: masks[0],
-    later: spaces.slice(1).map((space, i) => ({ space, mask: masks[i + 1] })),
-    seed: SEED,
-    padToken: model.expected.pad,
-    cacheBytes: 0,
-    device: 'cpu',
-    keepsHalves: false,
-    limits: { call: CALL_LIMITS.cpu, buckets: 4 },
-  }
-}
-
 const NOTHING: Space = { kind: 'full', directions: { kind: 'dense' }, tensors: [] }
 const waveOf = (space: Space, phase: number, size = 0.03) =>
   Float32Array.from({ length: spaceDimension(space) }, (_, i) => Math.sin(i * i + phase) * size)
 
-/** Losses of a worker at the end of training: its last stage at a vector, the others finished. */
-async function workerLosses(model: ZooModel, trained: Trained): Promise<number[]> {
-  const evaluator = new Evaluator(runtime, setupOf(model, trained))
-  try {
-    const last = trained.vectors.length - 1
-    if (last > 0) await evaluator.setStage(last, trained.vectors.slice(0, last))
-    const at = { center: trained.vectors[last]!, count: 1, at: () => ({ k: 0, sign: 0 as const }), round: 0, radius: 1 }
-    return [...(await evaluator.run(model.expected.records.map(encoded), at, 'losses'))]
-  } finally {
-    await evaluator.release()
-  }
-}
+const stagesOf = ({ spaces, masks, vectors }: Trained) =>
+  spaces.map((space, i) => ({ space, mask: masks[i], trained: vectors[i]! }))
 
 function adapterOf({ spaces, vectors }: Trained) {
   const stages = spaces.map((space) => ({ rounds: 1, space }) as unknown as Stage)
@@ -122,7 +76,7 @@ let made = 0
 async function expectMerged(model: ZooModel, trained: Trained, modelDir = model.dir): Promise<void> {
   const output = join(folder, `${model.name}-${made++}`)
   writeMerged(modelDir, mergedWeights(modelDir, adapterOf(trained)), { output })
-  const wanted = await workerLosses(model, trained)
+  const wanted = await workerLosses(runtime, model, stagesOf(trained))
   const got = await exportedLosses(model, output)
   for (const [i, loss] of wanted.entries()) expect(Math.abs(got[i]! - loss)).toBeLessThan(TOLERANCE * Math.max(1, loss))
   // It does something.
@@ -133,7 +87,7 @@ async function expectMerged(model: ZooModel, trained: Trained, modelDir = model.
 }
 
 describe.each(zooModels().map((model) => [model.name, model] as const))('an adapter merged into %s', (_, model) => {
-  const { graph } = new Model(runtime, setupOf(model, { spaces: [NOTHING], masks: [undefined] }))
+  const { graph } = new Model(runtime, setupOf(model, [{ space: NOTHING, mask: undefined }]))
   const sites = findSites(graph, findHead(graph)?.product.node).map(({ name, inputs, outputs }, i) => {
     return { name, inputs, outputs, scale: 0.5 + i / 10 }
   })
@@ -189,7 +143,7 @@ describe('what can not be merged', () => {
 
   it('a quantised weight is refused, and its site is named', () => {
     const quantised = zooModels().find(({ expected }) => expected.variants.some(({ kind }) => kind === 'q4'))!
-    const { graph } = new Model(runtime, setupOf(quantised, { spaces: [NOTHING], masks: [undefined] }))
+    const { graph } = new Model(runtime, setupOf(quantised, [{ space: NOTHING, mask: undefined }]))
     const { name, inputs, outputs } = findSites(graph, findHead(graph)?.product.node)[0]!
     const space: LoraSpace = { kind: 'lora', rank: 1, trained: 'factor', sites: [{ name, inputs, outputs, scale: 1 }] }
     const given = adapterOf({ spaces: [space], masks: [undefined], vectors: [waveOf(space, 1)] })
@@ -207,7 +161,7 @@ describe('what can not be merged', () => {
     renameSync(data, blob)
     symlinkSync(blob, data)
     const before = readFileSync(blob)
-    const { graph } = new Model(runtime, setupOf(beside, { spaces: [NOTHING], masks: [undefined] }))
+    const { graph } = new Model(runtime, setupOf(beside, [{ space: NOTHING, mask: undefined }]))
     const { name, inputs, outputs } = findSites(graph, findHead(graph)?.product.node)[0]!
     const space: LoraSpace = { kind: 'lora', rank: 1, trained: 'factor', sites: [{ name, inputs, outputs, scale: 1 }] }
     const given = adapterOf({ spaces: [space], masks: [undefined], vectors: [waveOf(space, 1)] })
@@ -221,7 +175,7 @@ describe('what can not be merged', () => {
 
   it('half precision is kept, and rounds what is merged', async () => {
     const half = zooModels().find(({ expected }) => expected.variants.some(({ kind }) => kind === 'fp16'))!
-    const { graph } = new Model(runtime, setupOf(half, { spaces: [NOTHING], masks: [undefined] }))
+    const { graph } = new Model(runtime, setupOf(half, [{ space: NOTHING, mask: undefined }]))
     const sites = findSites(graph, findHead(graph)?.product.node)
     const space: LoraSpace = {
       kind: 'lora',

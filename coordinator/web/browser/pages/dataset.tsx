@@ -5,7 +5,7 @@ import { useAsked } from '../asking.ts'
 import { ago, brief, count, upper } from '../figures.ts'
 import { type Page, show, Trouble, Waiting } from '../frame.tsx'
 import { runOf } from '../live-run.ts'
-import { Bar, Card, Figure, Figures, State, Table } from '../parts.tsx'
+import { Bar, Card, Figure, Figures, Rows, State, Table } from '../parts.tsx'
 import { idAfter } from '../session.ts'
 import { LifetimeBar } from '../spend-bar.tsx'
 import { Verify } from '../verify.tsx'
@@ -184,14 +184,7 @@ function Policy({ dataset: { policy } }: { dataset: Dataset }) {
   ] as const
   return (
     <Card title="What its owner allows">
-      <dl class="rows">
-        {rows.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Rows rows={rows} />
     </Card>
   )
 }

@@ -5,7 +5,7 @@ import { totalRounds } from '../../../../shared/zo/schedule.ts'
 import { brief, bytes, count, moment, percent, short, timeOfDay, upper } from '../figures.ts'
 import { type Page, show, Trouble, Waiting } from '../frame.tsx'
 import { runOf, useLiveRun } from '../live-run.ts'
-import { Bar, Card, Figure, Figures, RunTabs, State, Table } from '../parts.tsx'
+import { Bar, Card, Figure, Figures, Rows, RunTabs, State, Table } from '../parts.tsx'
 import { RoundCharts } from '../round-charts.tsx'
 import { idAfter } from '../session.ts'
 import { lossBand, WINDOW } from '../smoothing.ts'
@@ -290,13 +290,7 @@ function Settings({ run, sotto }: { run: Run; sotto: Sotto }) {
   ] as const
   return (
     <Card title="Settings">
-      <dl class="rows">
-        {rows.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
+      <Rows rows={rows}>
         {spec.datasets.map(({ id, units, unit }) => {
           const own = run.spent.find(({ dataset }) => dataset === id)
           return (
@@ -315,7 +309,7 @@ function Settings({ run, sotto }: { run: Run; sotto: Sotto }) {
             </div>
           )
         })}
-      </dl>
+      </Rows>
       {run.adapter ? <AdapterButton sotto={sotto} run={run} bytesOf={run.adapter.bytes} /> : null}
     </Card>
   )
