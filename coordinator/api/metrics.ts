@@ -63,16 +63,22 @@ function samplesOfRun({ id, rounds, round, spent }: RunFacts): Sample[] {
   ]
 }
 
-function samplesOfDataset({ id, budget, spent, reserved }: Dataset, runs: readonly RunFacts[]): Sample[] {
+/** How many of the ids there are, by id. */
+function countsOf(ids: readonly string[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const id of ids) counts.set(id, (counts.get(id) ?? 0) + 1)
+  return counts
+}
+
+function samplesOfDataset(
+  { id, budget, spent, reserved }: Dataset,
+  { wanted, running }: { wanted: number; running: number },
+): Sample[] {
   const labels = { dataset: id }
-  const wanted = runs.flatMap((run) => run.wanted).filter((dataset) => dataset === id)
-  const own = runs.filter(
-    ({ state, spec }) => state === 'running' && spec.datasets.some((dataset) => dataset.id === id),
-  )
   return [
     // Zeros too: an autoscaler has to see that nobody is wanted.
-    { name: 'sotto_leases_wanted', labels, value: wanted.length },
-    { name: 'sotto_dataset_runs', labels, value: own.length },
+    { name: 'sotto_leases_wanted', labels, value: wanted },
+    { name: 'sotto_dataset_runs', labels, value: running },
     { name: 'sotto_dataset_epsilon_budget', labels, value: budget.epsilon },
     { name: 'sotto_dataset_epsilon_charged', labels, value: spent.ofBudget },
     { name: 'sotto_dataset_epsilon_reserved', labels, value: reserved.ofBudget },
@@ -98,10 +104,15 @@ async function allSamples(services: Services): Promise<Sample[]> {
   const found = await Promise.all(ids.map(async (id) => (await services.runs.get(id)).describe()))
   const runs = found.filter((run) => run !== null)
   const datasets = await allDatasets(services)
+  const wanted = countsOf(runs.flatMap((run) => run.wanted))
+  const going = runs.filter(({ state }) => state === 'running')
+  const running = countsOf(going.flatMap(({ spec }) => spec.datasets.map(({ id }) => id)))
   return [
     { name: 'sotto_runs_running', labels: {}, value: runs.length },
     ...runs.flatMap(samplesOfRun),
-    ...datasets.flatMap((dataset) => samplesOfDataset(dataset, runs)),
+    ...datasets.flatMap((dataset) =>
+      samplesOfDataset(dataset, { wanted: wanted.get(dataset.id) ?? 0, running: running.get(dataset.id) ?? 0 }),
+    ),
   ]
 }
 

@@ -1,4 +1,4 @@
-import type { Curves } from '../../shared/api/index.ts'
+import type { Curves, RunSpec } from '../../shared/api/index.ts'
 import { lossDeviation, type RunRecord } from '../../shared/ledger/index.ts'
 import { stageOf } from '../../shared/zo/index.ts'
 import { signalToNoise } from './progress.ts'
@@ -14,6 +14,7 @@ export function curvesOf(store: RunStore, view: RunView, { after, limit }: { aft
   const columns = emptyColumns(after, last < view.closed ? last : null)
   if (after > 0 && after >= view.closed) return columns
   const until = last < view.closed ? view.opened[last]! : Number.POSITIVE_INFINITY
+  const units = new Map(view.spec.datasets.map((dataset) => [dataset.id, dataset.units]))
   let lost = 0
   for (const record of recordsFrom(store, after === 0 ? 0 : view.opened[after]!)) {
     if (record.seq >= until) break
@@ -21,7 +22,7 @@ export function curvesOf(store: RunStore, view: RunView, { after, limit }: { aft
     if (record.type === 'void') lost += 1
     if (record.type === 'charge' && record.attempt > 0)
       columns.recharged.push({ round: record.round, dataset: record.dataset })
-    if (record.type === 'close') pushClose(columns, record, { view, lost })
+    if (record.type === 'close') pushClose(columns, record, { spec: view.spec, units, lost })
     if (record.type === 'evaluation' && record.answer) {
       const { records, correct, loss } = record.answer.report
       columns.evaluations.push({ round: record.round, records, correct, loss })
@@ -30,14 +31,22 @@ export function curvesOf(store: RunStore, view: RunView, { after, limit }: { aft
   return columns
 }
 
-function pushClose(columns: Curves, close: Close, of: { view: RunView; lost: number }): void {
-  const { spec } = of.view
+interface Around {
+  readonly spec: RunSpec
+  /** Declared units by dataset. */
+  readonly units: ReadonlyMap<string, number>
+  /** Leases of the round that were lost. */
+  readonly lost: number
+}
+
+function pushClose(columns: Curves, close: Close, of: Around): void {
+  const { spec, lost } = of
   const { stage } = stageOf(spec.stages, close.round)
-  const units = close.reports.map(({ dataset }) => spec.datasets.find(({ id }) => id === dataset)!.units)
+  const units = close.reports.map(({ dataset }) => of.units.get(dataset)!)
   const { privateLoss = null } = close
   columns.closed.push(close.time)
   columns.reports.push(close.reports.length)
-  columns.lost.push(of.lost)
+  columns.lost.push(lost)
   columns.privateLoss.push(privateLoss)
   columns.lossDeviation.push(privateLoss === null ? null : lossDeviation(spec, stage, units))
   columns.clippedShare.push(close.clippedShare ?? null)

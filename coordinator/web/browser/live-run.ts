@@ -72,7 +72,6 @@ export function useLiveRun({ sotto, token, id }: { sotto: Sotto; token: string; 
       setState((old) => ({ ...old, run, curves: curves.current, error: null }))
     } catch (error) {
       setState((old) => ({ ...old, error }))
-      throw error
     }
   }, [sotto, id])
 
@@ -84,7 +83,7 @@ export function useLiveRun({ sotto, token, id }: { sotto: Sotto; token: string; 
     const soon = () => {
       waiting ??= setTimeout(() => {
         waiting = null
-        refresh().catch(() => {})
+        void refresh()
       }, REFRESH_MS)
     }
     const follow = async (signal: AbortSignal) => {
@@ -117,7 +116,7 @@ export function useLiveRun({ sotto, token, id }: { sotto: Sotto; token: string; 
         listening = null
       } else if (!listening) {
         listening = new AbortController()
-        refresh().catch(() => {})
+        void refresh()
         void keepFollowing(listening.signal)
       }
     }
@@ -129,5 +128,5 @@ export function useLiveRun({ sotto, token, id }: { sotto: Sotto; token: string; 
       if (waiting !== null) clearTimeout(waiting)
     }
   }, [sotto, token, id, refresh])
-  return { ...state, refresh: () => refresh().catch(() => {}) }
+  return { ...state, refresh }
 }

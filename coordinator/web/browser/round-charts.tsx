@@ -1,8 +1,14 @@
 import { useMemo } from 'preact/hooks'
 import type { Curves, Run } from '../../../shared/api/index.ts'
-import { Chart } from './chart.tsx'
+import { Chart, type Line } from './chart.tsx'
 import { percent } from './figures.ts'
 import { lossBand, runningMean, WINDOW } from './smoothing.ts'
+
+/** Values of each round, and their running mean. */
+const smoothed = (values: readonly (number | null)[], colour: number): Line[] => [
+  { label: 'each round', values, colour, look: 'faint' },
+  { label: `mean of ${WINDOW}`, values: runningMean(values), colour },
+]
 
 /** What a run released, round by round, and what its model says of public data. */
 export function RoundCharts({ run, curves }: { run: Run; curves: Curves }) {
@@ -16,20 +22,8 @@ export function RoundCharts({ run, curves }: { run: Run; curves: Curves }) {
       { label: `mean of ${WINDOW}`, values: mean, colour: 1 },
     ] as const
   }, [curves])
-  const signal = useMemo(
-    () => [
-      { label: 'each round', values: curves.signalToNoise, colour: 2, look: 'faint' } as const,
-      { label: `mean of ${WINDOW}`, values: runningMean(curves.signalToNoise), colour: 2 },
-    ],
-    [curves],
-  )
-  const clipped = useMemo(
-    () => [
-      { label: 'each round', values: curves.clippedShare, colour: 4, look: 'faint' } as const,
-      { label: `mean of ${WINDOW}`, values: runningMean(curves.clippedShare), colour: 4 },
-    ],
-    [curves],
-  )
+  const signal = useMemo(() => smoothed(curves.signalToNoise, 2), [curves])
+  const clipped = useMemo(() => smoothed(curves.clippedShare, 4), [curves])
   const has = (values: readonly (number | null)[]) => values.some((value) => value !== null)
   return (
     <div class="charts">

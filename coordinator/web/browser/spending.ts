@@ -1,5 +1,6 @@
 import { envelopeOf, type RunSpec, scheduleOf, stageEvent } from '../../../shared/api/index.ts'
-import type { EventCount } from '../../../shared/privacy/index.ts'
+import { canonicalEvent, type EventCount } from '../../../shared/privacy/event.ts'
+import { stageOf, totalRounds } from '../../../shared/zo/schedule.ts'
 
 export interface SpendQuestion {
   readonly spec: Pick<RunSpec, 'stages' | 'noise' | 'budget' | 'spareCharges'>
@@ -29,18 +30,14 @@ export function eventsAt({ spec, recharged }: SpendQuestion, rounds: number): Ev
  * those of its round.
  */
 export function sparesLeft({ spec, recharged }: SpendQuestion, round: number): { left: number; of: number } {
-  const stageAt = (at: number) => {
-    let first = 0
-    for (const stage of spec.stages) {
-      first += stage.rounds
-      if (at < first) return stage
-    }
-    return spec.stages.at(-1)!
-  }
-  const keyOf = (event: object) => JSON.stringify(event)
-  const own = keyOf(stageEvent(spec, stageAt(round)))
-  const most = envelopeOf(spec).find(({ event }) => keyOf(event) === own)!.count
-  const planned = scheduleOf(spec).reduce((sum, { event, count }) => (keyOf(event) === own ? sum + count : sum), 0)
-  const used = recharged.filter((at) => keyOf(stageEvent(spec, stageAt(at))) === own).length
+  const last = totalRounds(spec.stages) - 1
+  const keyAt = (at: number) => canonicalEvent(stageEvent(spec, stageOf(spec.stages, Math.min(at, last)).stage))
+  const own = keyAt(round)
+  const most = envelopeOf(spec).find(({ event }) => canonicalEvent(event) === own)!.count
+  const planned = scheduleOf(spec).reduce(
+    (sum, { event, count }) => (canonicalEvent(event) === own ? sum + count : sum),
+    0,
+  )
+  const used = recharged.filter((at) => keyAt(at) === own).length
   return { left: Math.max(0, most - planned - used), of: most - planned }
 }
